@@ -1,0 +1,129 @@
+//! The ranking: every action of the game by its value, with the payoffs it was read from.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::opinion::envelope::{Envelope, Interval};
+use crate::opinion::signal::{Action, Basis, Holder};
+
+/// Answer of `GET /ranking/{symbol}`, without `ledger` and `stale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Ranking {
+    /// What every opinion carries.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// For whom the game was played.
+    pub holder: Holder,
+    /// The actions, best first.
+    pub actions: Option<Vec<RankedAction>>,
+    /// The game itself.
+    pub payoffs: Option<Payoffs>,
+    /// What the crowd is believed to do.
+    pub equilibrium: Option<Equilibrium>,
+    /// The models, strongest first.
+    pub responses: Option<Vec<ModelStrength>>,
+}
+
+/// One action and what it is worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RankedAction {
+    /// Place, from 1.
+    #[schema(minimum = 1)]
+    pub rank: u32,
+    /// The action.
+    pub action: Action,
+    /// Expected payoff over the horizon under the belief, as a fraction of one unit held.
+    #[schema(example = 0.0021)]
+    pub value: f64,
+    /// Range of the payoff over the columns of the game.
+    pub interval: Option<Interval>,
+    /// Share of the remaining columns in which the action is a best response, 0..1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub best_response_share: Option<f64>,
+    /// How the action dropped out; `null` where it did not.
+    pub eliminated_by: Option<Elimination>,
+    /// What the reward model gives the action.
+    pub reward: Option<f64>,
+    /// What the policy would do, 0..1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub policy_probability: Option<f64>,
+}
+
+/// Why an action dropped out of the game.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Elimination {
+    /// The order in which it was beaten: `strict`, `weak` or `iterated`.
+    pub basis: Basis,
+    /// Round of the elimination, from 1.
+    #[schema(minimum = 1)]
+    pub round: u32,
+    /// The action that beat it, or the mixture of two; probabilities sum to 1.
+    pub by: Vec<ActionProbability>,
+}
+
+/// An action and its probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ActionProbability {
+    /// The action.
+    pub action: Action,
+    /// Probability, 0..1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub probability: f64,
+}
+
+/// The payoff matrix: `values[row][column]`, payoffs over the horizon as fractions of one unit held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Payoffs {
+    /// Label of each row.
+    pub rows: Vec<Action>,
+    /// Label of each column.
+    pub columns: Vec<Column>,
+    /// One row an action, one number a column.
+    pub values: Vec<Vec<f64>>,
+}
+
+/// A column of the game: the world as one model sees it while the crowd does one thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Column {
+    /// Name of the model.
+    #[schema(example = "harx2")]
+    pub model: String,
+    /// What the crowd does.
+    pub crowd: Action,
+    /// Belief in the column, 0..1; the columns sum to 1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub belief: Option<f64>,
+}
+
+/// The belief about the crowd: a symmetric logit quantal response equilibrium (McKelvey and Palfrey 1995).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Equilibrium {
+    /// `logit_quantal_response`.
+    #[schema(example = "logit_quantal_response")]
+    pub concept: String,
+    /// Precision of the responses; 0 is coin tossing.
+    #[schema(example = 5.0)]
+    pub precision: f64,
+    /// What the crowd does; sums to 1.
+    pub strategy: Vec<ActionProbability>,
+}
+
+/// How strong a model is against the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ModelStrength {
+    /// Place, from 1.
+    #[schema(minimum = 1)]
+    pub rank: u32,
+    /// Name of the model.
+    pub model: String,
+    /// Bradley-Terry strength, log scale, mean 0.
+    pub strength: Option<f64>,
+    /// Interval of the strength.
+    pub interval: Option<Interval>,
+    /// Games won.
+    pub wins: u32,
+    /// Games lost.
+    pub losses: u32,
+    /// Games tied.
+    pub ties: u32,
+}

@@ -1,0 +1,38 @@
+//! The ranks: the whole universe by expected rank of the coming return.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::market::instrument::Symbol;
+use crate::opinion::envelope::Envelope;
+use crate::opinion::schemas;
+use crate::opinion::signal::Action;
+
+/// Answer of `GET /ranks`, without `ledger`, `stale` and `next`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Ranks {
+    /// What every opinion carries; `symbol` is `null` with the reason `whole_universe`.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// The rankable instruments, best expected rank first.
+    pub ranks: Vec<ExpectedRank>,
+}
+
+/// One instrument's place in the universe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExpectedRank {
+    /// Canonical symbol.
+    #[schema(schema_with = schemas::symbol)]
+    pub symbol: Symbol,
+    /// Expected place as a fraction of the universe, 0 (the lowest return) to 1 (the highest).
+    #[schema(minimum = 0, maximum = 1, example = 0.53)]
+    pub expected_rank: Option<f64>,
+    /// Probability of each fifth of the universe, worst fifth first; sums to 1.
+    #[schema(value_type = Option<Vec<f64>>, min_items = 5, max_items = 5)]
+    pub quintile_probabilities: Option<[f64; 5]>,
+    /// The action of the signal.
+    pub action: Option<Action>,
+    /// Why a value is `null` or borrowed; `null` where nothing is to be said.
+    #[schema(example = "insufficient_history")]
+    pub reason: Option<String>,
+}

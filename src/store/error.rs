@@ -1,0 +1,45 @@
+//! What can go wrong between the service and its store.
+
+/// A failed call to the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The server refused, could not be reached, or broke off.
+    #[error("the store did not answer: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A stored row breaks a rule of the types it is read into.
+    #[error("the store holds a row that breaks a rule: {0}")]
+    Row(String),
+    /// Simulated and real data were about to meet.
+    #[error("this database holds {} data and takes no other; use another database or --data-dir", kind(*.simulated))]
+    Mixed {
+        /// What the database holds.
+        simulated: bool,
+    },
+}
+
+impl StoreError {
+    /// A row that breaks a rule.
+    pub fn row(error: impl std::fmt::Display) -> Self {
+        Self::Row(error.to_string())
+    }
+
+    /// Whether the same call may succeed later, because the server is away, starting, or out of connections.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
+            // Class 08: connection exceptions; 57P0x: shutting down or starting up; 53xxx: out of resources.
+            Self::Database(sqlx::Error::Database(e)) => {
+                e.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P0") || c.starts_with("53"))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn kind(simulated: bool) -> &'static str {
+    if simulated { "simulated" } else { "real" }
+}

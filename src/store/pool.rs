@@ -1,0 +1,128 @@
+//! Connections: pools, roles, migrations, the two locks that order imports and publications.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
+
+use crate::store::StoreError;
+
+/// The schema, compiled in.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Advisory lock: shared by everything that records rows, exclusive for the moment a cutoff is taken.
+const RECORDING_LOCK: i64 = 0x0066_6f72_6563_6101;
+/// Advisory lock: held by the one transaction that extends the ledger.
+const LEDGER_LOCK: i64 = 0x0066_6f72_6563_6102;
+
+/// How long a connection may be waited for.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Brings the schema up to date with the rights of the connecting user.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached or a migration fails.
+pub async fn migrate(url: &str) -> Result<(), StoreError> {
+    let mut connection = options(url)?.connect().await?;
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Creates the database that `url` names when its server does not have it yet.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached or refuses.
+pub async fn ensure_database(url: &str, maintenance_url: &str) -> Result<(), StoreError> {
+    let name = options(url)?.get_database().unwrap_or("forecastd").to_owned();
+    let mut connection = options(maintenance_url)?.connect().await?;
+    let found = sqlx::query_scalar::<_, bool>("select exists (select from pg_database where datname = $1)")
+        .bind(&name)
+        .fetch_one(&mut connection)
+        .await?;
+    if !found {
+        // A database name cannot be a parameter; quoting doubles every quotation mark in it.
+        let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
+        connection.execute(sqlx::AssertSqlSafe(statement)).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// A pool whose connections have only the rights of the running role, which may not change the ledger.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached or the role is missing.
+pub async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute("set role forecastd_service").await?;
+                connection.execute("set time zone 'UTC'").await?;
+                Ok(())
+            })
+        })
+        .connect_with(options(url)?)
+        .await?;
+    Ok(pool)
+}
+
+/// Takes part in recording until the transaction ends and tells the moment, by the store's clock, that every row of
+/// this transaction carries as `recorded_at`.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn begin_recording(connection: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
+    sqlx::query!("select pg_advisory_xact_lock_shared($1) as locked", RECORDING_LOCK).fetch_one(&mut *connection).await?;
+    Ok(sqlx::query!(r#"select clock_timestamp() as "now!""#).fetch_one(connection).await?.now)
+}
+
+/// A moment such that every row with an earlier `recorded_at` is visible to all later reads: it waits for recordings
+/// under way, and later ones get later times.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn cutoff(pool: &PgPool) -> Result<DateTime<Utc>, StoreError> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query!("select pg_advisory_xact_lock($1) as locked", RECORDING_LOCK).fetch_one(&mut *transaction).await?;
+    let now = sqlx::query!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *transaction).await?.now;
+    transaction.commit().await?;
+    Ok(now)
+}
+
+/// Waits until this transaction alone may extend the ledger.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn lock_ledger(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("select pg_advisory_xact_lock($1) as locked", LEDGER_LOCK).fetch_one(connection).await?;
+    Ok(())
+}
+
+/// Marks the database as holding a simulated market or a real one; the first mark stays.
+///
+/// # Errors
+/// [`StoreError::Mixed`] when it is marked the other way.
+pub async fn claim(pool: &PgPool, simulated: bool) -> Result<(), StoreError> {
+    sqlx::query!("insert into store_identity (simulated) values ($1) on conflict do nothing", simulated)
+        .execute(pool)
+        .await?;
+    let marked = sqlx::query!("select simulated from store_identity").fetch_one(pool).await?.simulated;
+    if marked == simulated { Ok(()) } else { Err(StoreError::Mixed { simulated: marked }) }
+}
+
+/// Whether the database holds a simulated market; `None` before the first claim.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn simulated(pool: &PgPool) -> Result<Option<bool>, StoreError> {
+    Ok(sqlx::query!("select simulated from store_identity").fetch_optional(pool).await?.map(|r| r.simulated))
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    Ok(url.parse::<PgConnectOptions>()?.application_name("forecastd").disable_statement_logging())
+}
