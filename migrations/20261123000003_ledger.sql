@@ -57,3 +57,14 @@ begin
 end
 $$;
 create trigger ledger_continues_trigger before insert on ledger for each row execute function ledger_continues();
+
+create table ledger_heads (
+    sequence bigint constraint ledger_heads_pkey primary key constraint ledger_heads_sequence_fkey references ledger,
+    hash bytea not null,
+    signature bytea not null,
+    public_key bytea not null,
+    signed_at timestamptz not null default clock_timestamp(),
+    constraint ledger_heads_signature_check check (length(signature) = 64),
+    constraint ledger_heads_public_key_check check (length(public_key) = 32)
+);
+comment on table ledger_heads is 'Ed25519 over "forecastd ledger head SEQUENCE HASH", one a publication.';

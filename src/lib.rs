@@ -11,12 +11,40 @@ pub mod market {
     pub mod instrument;
 }
 
+pub mod cli;
+pub mod config;
+pub mod telemetry;
+
+/// What is said: the answers, as they stand in the ledger.
+pub mod opinion {
+    pub mod canonical;
+    pub mod envelope;
+    pub mod forecast;
+    pub mod provenance;
+    pub mod ranking;
+    pub mod ranks;
+    pub mod rating;
+    pub mod schemas;
+    pub mod served;
+    pub mod signal;
+}
+
+/// Work that is asked for by a person, a clock or another job.
+pub mod jobs {
+    pub mod progress;
+    pub mod verify;
+}
+
 /// The Postgres store: every SQL string of the project.
 pub mod store {
+    pub mod account;
     pub mod bars;
     pub(crate) mod basis;
+    pub mod chain;
+    pub mod cluster;
     pub mod copy;
-    mod error;
+    pub mod embedded;
+    pub mod error;
     pub mod factors;
     pub mod filings;
     pub mod history;
@@ -24,7 +52,11 @@ pub mod store {
     pub mod keys;
     pub mod ledger;
     pub mod models;
+    pub mod open;
     pub mod pool;
+    pub mod prices;
+    pub mod programs;
+    pub mod signing;
 
     pub use error::StoreError;
 

@@ -82,21 +82,15 @@ fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
-/// The first feature of each distinct pattern of missing training rows. A pattern is known by a hash of its rows, so
-/// that fundamentals, which are missing together, share one indicator.
+/// The first feature of each distinct pattern of missing training rows: fundamentals, which are missing together, share
+/// one indicator.
 fn indicated(samples: &Samples, training: Range<usize>) -> Vec<u32> {
     let enough = INDICATED_SHARE * training.len() as f64;
     let mut seen = BTreeSet::new();
     (0..samples.feature_count)
         .filter(|&feature| {
-            let mut pattern: Vec<u64> = vec![0; training.len().div_ceil(64)];
-            let mut missing = 0;
-            for (position, row) in training.clone().enumerate() {
-                if !samples.row(row)[feature].is_finite() {
-                    pattern[position / 64] |= 1 << (position % 64);
-                    missing += 1;
-                }
-            }
+            let pattern: Vec<bool> = training.clone().map(|row| !samples.row(row)[feature].is_finite()).collect();
+            let missing = pattern.iter().filter(|absent| **absent).count();
             missing > 0 && missing < training.len() && missing as f64 >= enough && seen.insert(pattern)
         })
         .map(|feature| feature as u32)

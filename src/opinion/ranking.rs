@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::opinion::envelope::{Envelope, Interval};
-use crate::opinion::signal::{Action, Basis, Holder};
+use crate::opinion::signal::{Action, Holder};
 
 /// Answer of `GET /ranking/{symbol}`, without `ledger` and `stale`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -52,23 +52,40 @@ pub struct RankedAction {
 /// Why an action dropped out of the game.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Elimination {
-    /// The order in which it was beaten: `strict`, `weak` or `iterated`.
-    pub basis: Basis,
-    /// Round of the elimination, from 1.
-    #[schema(minimum = 1)]
+    /// How it was beaten.
+    pub kind: EliminationKind,
+    /// Round of the elimination; 0 for actions out of range, then 1, 2.
     pub round: u32,
-    /// The action that beat it, or the mixture of two; probabilities sum to 1.
-    pub by: Vec<ActionProbability>,
+    /// The action or mixture that is better; `null` for actions out of range.
+    pub by: Option<Strategy>,
 }
 
-/// An action and its probability.
+/// How an action leaves the game.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EliminationKind {
+    /// The holder's range leaves no room for it.
+    OutOfRange,
+    /// Another action is better in every column.
+    Strict,
+    /// Another action is nowhere worse and somewhere better.
+    Weak,
+    /// A mixture of the other two actions is better in every column.
+    Mixture,
+}
+
+/// A probability for each action; they sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ActionProbability {
-    /// The action.
-    pub action: Action,
-    /// Probability, 0..1.
+pub struct Strategy {
+    /// Probability of selling.
     #[schema(minimum = 0, maximum = 1)]
-    pub probability: f64,
+    pub sell: f64,
+    /// Probability of holding.
+    #[schema(minimum = 0, maximum = 1)]
+    pub hold: f64,
+    /// Probability of buying.
+    #[schema(minimum = 0, maximum = 1)]
+    pub buy: f64,
 }
 
 /// The payoff matrix: `values[row][column]`, payoffs over the horizon as fractions of one unit held.
@@ -104,8 +121,8 @@ pub struct Equilibrium {
     /// Precision of the responses; 0 is coin tossing.
     #[schema(example = 5.0)]
     pub precision: f64,
-    /// What the crowd does; sums to 1.
-    pub strategy: Vec<ActionProbability>,
+    /// What the crowd does.
+    pub strategy: Strategy,
 }
 
 /// How strong a model is against the others.

@@ -24,8 +24,8 @@ pub struct ExpectedRank {
     /// Canonical symbol.
     #[schema(schema_with = schemas::symbol)]
     pub symbol: Symbol,
-    /// Expected place as a fraction of the universe, 0 (the lowest return) to 1 (the highest).
-    #[schema(minimum = 0, maximum = 1, example = 0.53)]
+    /// Expected rank among the ranked instruments, from 1 for the highest return.
+    #[schema(minimum = 1, example = 61.4)]
     pub expected_rank: Option<f64>,
     /// Probability of each fifth of the universe, worst fifth first; sums to 1.
     #[schema(value_type = Option<Vec<f64>>, min_items = 5, max_items = 5)]

@@ -47,3 +47,19 @@ fn intensity(returns: &DMatrix<f64>, volatility: &[f64], correlation: &DMatrix<f
     }
     if gamma > 0.0 { ((pi - rho) / gamma / sessions).clamp(0.0, 1.0) } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::covariance::{Covariance, Estimator};
+
+    #[test]
+    fn intensity_and_matrix_match_a_literal_transcription_of_the_paper() {
+        let first = [1.0, -2.0, 0.5, 3.0, -1.0, -1.5, 2.0, 0.5, -1.0, 0.8].map(|r| r * 0.01);
+        let second = [1.2, -1.6, 0.9, 2.4, -0.8, -2.0, 1.5, 0.2, -1.3, 1.1].map(|r| r * 0.01);
+        let third = [1.0, -0.5, 0.5, 0.6, -1.5, 0.2, 0.3, 1.0, -0.9, -0.2].map(|r| r * 0.01);
+        let found = Covariance::estimate(&[&first, &second, &third], Estimator::LedoitWolf { sessions: 10 });
+        for ((i, j), expected) in [((0, 1), 0.86479387), ((0, 2), 0.63942208), ((1, 2), 0.62147332)] {
+            assert!((found.correlation[(i, j)] - expected).abs() < 1e-8);
+        }
+    }
+}

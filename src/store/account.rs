@@ -25,7 +25,9 @@ pub struct Account {
 #[derive(Debug, Error)]
 pub enum AccountError {
     /// Running as root on a machine without an account to drop to.
-    #[error("PostgreSQL refuses to run as root and /etc/passwd has neither `postgres` nor `nobody`; run as another user")]
+    #[error(
+        "PostgreSQL refuses to run as root and /etc/passwd has neither `postgres` nor `nobody`; run as another user"
+    )]
     NoAccount,
     /// A parent folder is closed to the account.
     #[error(
@@ -65,8 +67,7 @@ impl Account {
             return Ok(Some(Self { uid: owner.uid(), gid: owner.gid() }));
         }
         let list = Path::new("/etc/passwd");
-        let text =
-            fs::read_to_string(list).map_err(|source| AccountError::Io { path: list.to_owned(), source })?;
+        let text = fs::read_to_string(list).map_err(|source| AccountError::Io { path: list.to_owned(), source })?;
         CANDIDATES.iter().find_map(|name| find(&text, name)).map(Some).ok_or(AccountError::NoAccount)
     }
 
@@ -90,24 +91,19 @@ impl Account {
     pub fn check_entry(self, folder: &Path) -> Result<(), AccountError> {
         let mut folders: Vec<&Path> = folder.ancestors().collect();
         folders.reverse();
-        for folder in folders {
-            match self.enter(folder) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(AccountError::NotTraversable { folder: folder.to_owned(), uid: self.uid });
-                }
-                Err(source) => return Err(AccountError::Io { path: folder.to_owned(), source }),
-                Ok(()) => {}
-            }
+        match folders.into_iter().find(|folder| !self.may_enter(folder)) {
+            Some(closed) => Err(AccountError::NotTraversable { folder: closed.to_owned(), uid: self.uid }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Tries it instead of reading mode bits, which miss access lists: the folder is entered after the drop.
-    fn enter(self, folder: &Path) -> io::Result<()> {
+    /// Tries it instead of reading mode bits, which miss access lists.
+    fn may_enter(self, folder: &Path) -> bool {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", ":"]).current_dir(folder).stdin(Stdio::null());
+        command.args(["-c", "cd -- \"$1\"", "sh"]).arg(folder).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.run(&mut command);
-        command.status().map(drop)
+        command.status().is_ok_and(|status| status.success())
     }
 }
 
@@ -145,6 +141,7 @@ mod tests {
             println!("not root: nothing is dropped, so no folder can be closed");
             return;
         };
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o700)).unwrap();
         account.give(&folder).unwrap();
         assert_eq!(Account::for_folder(&folder).unwrap(), Some(account), "the folder's own user is kept");
         let text = account.check_entry(&folder).unwrap_err().to_string();

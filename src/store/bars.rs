@@ -23,6 +23,9 @@ pub struct PriceRows<'a> {
     pub actions: &'a [Action],
     /// Name of the source.
     pub source: &'a str,
+    /// Whether the source restates its past after splits and dividends, as downloads do, so that prices which differ
+    /// from the stored ones by one constant factor are the same prices.
+    pub restates: bool,
 }
 
 /// What recording did, in rows.
@@ -56,7 +59,8 @@ pub async fn record(
 ) -> Result<Recorded, StoreError> {
     let id = instruments::lock(connection, rows.symbol).await?;
     let stored = in_force(connection, id, rows).await?;
-    let incoming = basis::rebase(Incoming { bars: rows.bars, actions: rows.actions }, &stored.bars);
+    let incoming = Incoming { bars: rows.bars, actions: rows.actions };
+    let incoming = if rows.restates { basis::rebase(incoming, &stored.bars) } else { basis::as_stated(incoming) };
     let mut recorded = Recorded::default();
     let mut copy = BinaryRows::new();
     for bar in &incoming.bars {

@@ -32,12 +32,17 @@ const EXACT: f64 = 1e-9;
 /// Relative difference of a dividend, against the price, that rounding of adjusted closes explains.
 const DIVIDEND_ROUNDING: f64 = 1e-5;
 
+pub(crate) fn as_stated(incoming: Incoming<'_>) -> Rebased {
+    let bars = incoming.bars.iter().map(Bar::fields).collect();
+    Rebased { bars, actions: incoming.actions.iter().map(|a| (a.day, *a)).collect(), tolerance: EXACT }
+}
+
 pub(crate) fn rebase(incoming: Incoming<'_>, stored: &BTreeMap<Day, BarFields>) -> Rebased {
-    let mut bars: Vec<BarFields> = incoming.bars.iter().map(Bar::fields).collect();
-    let mut actions: BTreeMap<Day, Action> = incoming.actions.iter().map(|a| (a.day, *a)).collect();
-    let Some(factor) = constant_factor(&bars, stored) else {
-        return Rebased { bars, actions, tolerance: EXACT };
+    let stated = as_stated(incoming);
+    let Some(factor) = constant_factor(&stated.bars, stored) else {
+        return stated;
     };
+    let Rebased { mut bars, mut actions, .. } = stated;
     let last_stored = stored.keys().next_back().copied();
     for bar in bars.iter_mut().filter(|b| Some(b.day) <= last_stored) {
         *bar = scaled(bar, factor);

@@ -1,73 +1,29 @@
-//! The ledger: append-only, hash-chained. `hash = SHA-256(previous_hash || entry)`; the chain starts at 32 zero bytes.
+//! Reading the ledger.
 
-use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use chrono::{DateTime, NaiveTime, Utc};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::market::bar::Day;
+use crate::market::horizon::Horizon;
+use crate::market::instrument::Symbol;
+use crate::opinion::envelope::Kind;
 use crate::store::{StoreError, hash_column};
 
-/// The previous hash of the first entry.
-pub const GENESIS: [u8; 32] = [0; 32];
-
-/// Newest place of the chain; sequence 0 and [`GENESIS`] while it is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Sequence of the newest entry.
-    pub sequence: i64,
-    /// Its hash.
-    pub hash: [u8; 32],
-}
-
-/// A publication: all answers of one day from one model, written in one transaction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Publication {
-    /// Its name.
-    pub publication: Uuid,
-    /// Decision day.
-    pub as_of: Day,
-    /// When it was written.
-    pub published_at: DateTime<Utc>,
-    /// Cutoff on `known_at` of its rows.
-    pub known_until: DateTime<Utc>,
-    /// Cutoff on `recorded_at` of its rows.
-    pub recorded_until: DateTime<Utc>,
-    /// Model that answered.
-    pub model_id: String,
-}
-
-/// An answer to be written: the columns to find it by, and its bytes.
+/// An entry of the ledger with the columns it is filed under.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewEntry {
-    /// `signal`, `rating`, `ranking`, `ranks` or `forecast`.
-    pub kind: &'static str,
-    /// Whose answer; `None` for answers about the whole universe.
-    pub symbol: Option<String>,
-    /// Label of the horizon.
-    pub horizon: &'static str,
-    /// Last day of validity.
-    pub valid_until: Day,
-    /// Whether it was published after the next session's open.
-    pub late: bool,
-    /// RFC 8785 canonical JSON.
-    pub entry: Vec<u8>,
-}
-
-/// An entry of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerEntry {
+pub struct LedgerRow {
     /// Place in the chain, from 1.
     pub sequence: i64,
     /// Hash of the entry before.
-    pub previous_hash: Vec<u8>,
+    pub previous_hash: [u8; 32],
     /// SHA-256(previous_hash || entry).
-    pub hash: Vec<u8>,
+    pub hash: [u8; 32],
     /// Publication that wrote it.
     pub publication: Uuid,
     /// `signal`, `rating`, `ranking`, `ranks` or `forecast`.
     pub kind: String,
-    /// Whose answer.
+    /// Whose answer; `None` for answers about the whole universe.
     pub symbol: Option<String>,
     /// Label of the horizon.
     pub horizon: String,
@@ -81,212 +37,192 @@ pub struct LedgerEntry {
     pub entry: Vec<u8>,
 }
 
-/// The hash of an entry after its predecessor's.
-#[must_use]
-pub fn chain_hash(previous: &[u8; 32], entry: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(previous).chain_update(entry).finalize().into()
+/// The newest place of the chain and its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerHead {
+    /// Place in the chain.
+    pub sequence: i64,
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// Ed25519 over `forecastd ledger head SEQUENCE HASH`, 64 bytes; `None` when unsigned.
+    pub signature: Option<Vec<u8>>,
+    /// The key that signed, 32 bytes.
+    pub public_key: Option<Vec<u8>>,
 }
 
-/// The newest place of the chain.
-///
-/// # Errors
-/// [`StoreError`] when the store cannot be reached.
-pub async fn head(connection: &mut PgConnection) -> Result<Head, StoreError> {
-    let row = sqlx::query!("select sequence, hash from ledger order by sequence desc limit 1")
-        .fetch_optional(connection)
-        .await?;
-    match row {
-        Some(r) => Ok(Head { sequence: r.sequence, hash: hash_column(&r.hash)? }),
-        None => Ok(Head { sequence: 0, hash: GENESIS }),
-    }
+/// Which answers are asked for, and as of when.
+#[derive(Debug, Clone)]
+pub struct AsOf {
+    /// Kind of answer.
+    pub kind: Kind,
+    /// Horizon of the answer.
+    pub horizon: Horizon,
+    /// Whose; `None` for all. Ignored for ranks.
+    pub symbols: Option<Vec<Symbol>>,
+    /// Only what was published before this.
+    pub until: DateTime<Utc>,
 }
 
-/// Writes a publication and its entries behind `head`. The caller holds [`crate::store::pool::lock_ledger`].
-///
-/// # Errors
-/// [`StoreError`] when the store cannot be reached or the chain has moved; the caller's transaction then rolls back.
-pub async fn append(
-    connection: &mut PgConnection,
-    publication: &Publication,
-    head: Head,
-    entries: &[NewEntry],
-) -> Result<Head, StoreError> {
-    let count = i64::try_from(entries.len()).map_err(StoreError::row)?;
-    insert_publication(connection, publication, (head.sequence + 1, head.sequence + count)).await?;
-    let mut rows = Columns::default();
-    let mut newest = head;
-    for entry in entries {
-        let hash = chain_hash(&newest.hash, &entry.entry);
-        rows.push(newest, hash, entry);
-        newest = Head { sequence: newest.sequence + 1, hash };
+struct Row {
+    sequence: i64,
+    previous_hash: Vec<u8>,
+    hash: Vec<u8>,
+    publication: Uuid,
+    kind: String,
+    symbol: Option<String>,
+    horizon: String,
+    as_of: Day,
+    published_at: DateTime<Utc>,
+    valid_until: Day,
+    entry: Vec<u8>,
+}
+
+impl TryFrom<Row> for LedgerRow {
+    type Error = StoreError;
+    fn try_from(r: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            sequence: r.sequence,
+            previous_hash: hash_column(&r.previous_hash)?,
+            hash: hash_column(&r.hash)?,
+            publication: r.publication,
+            kind: r.kind,
+            symbol: r.symbol,
+            horizon: r.horizon,
+            as_of: r.as_of,
+            published_at: r.published_at,
+            valid_until: r.valid_until,
+            entry: r.entry,
+        })
     }
-    // Ordered, so that the trigger that checks the chain sees the entries one after another.
-    sqlx::query!(
-        r#"insert into ledger (sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry)
-           select sequence, previous_hash, hash, $9, kind, symbol, horizon, $10, $11, valid_until, late, entry
-           from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::date[], $8::boolean[], $12::bytea[])
-               as row (sequence, previous_hash, hash, kind, symbol, horizon, valid_until, late, entry)
-           order by sequence"#,
-        &rows.sequence,
-        &rows.previous_hash,
-        &rows.hash,
-        &rows.kind,
-        &rows.symbol as &[Option<String>],
-        &rows.horizon,
-        &rows.valid_until,
-        &rows.late,
-        publication.publication,
-        publication.as_of,
-        publication.published_at,
-        &rows.entry
-    )
-    .execute(connection)
-    .await?;
-    Ok(newest)
 }
 
 /// Entries with a sequence above `after`, ascending, at most `limit`.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn entries_after(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<LedgerEntry>, StoreError> {
-    Ok(sqlx::query_as!(
-        LedgerEntry,
+pub async fn entries_after(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<LedgerRow>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
         "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
          from ledger where sequence > $1 order by sequence limit $2",
         after,
         limit
     )
     .fetch_all(pool)
-    .await?)
+    .await?;
+    rows.into_iter().map(LedgerRow::try_from).collect()
 }
 
 /// The entry at a place of the chain.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn entry(pool: &PgPool, sequence: i64) -> Result<Option<LedgerEntry>, StoreError> {
-    Ok(sqlx::query_as!(
-        LedgerEntry,
+pub async fn entry(pool: &PgPool, sequence: i64) -> Result<Option<LedgerRow>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
         "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
          from ledger where sequence = $1",
         sequence
     )
     .fetch_optional(pool)
-    .await?)
+    .await?;
+    row.map(LedgerRow::try_from).transpose()
+}
+
+/// The newest place of the chain; `None` while it is empty.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn head(pool: &PgPool) -> Result<Option<LedgerHead>, StoreError> {
+    let row = sqlx::query!(
+        r#"select l.sequence, l.hash, h.signature as "signature?", h.public_key as "public_key?"
+           from ledger l left join ledger_heads h on h.sequence = l.sequence and h.hash = l.hash
+           order by l.sequence desc limit 1"#
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(|r| {
+        let hash = hash_column(&r.hash)?;
+        Ok(LedgerHead { sequence: r.sequence, hash, signature: r.signature, public_key: r.public_key })
+    })
+    .transpose()
+}
+
+/// UTC day on which the first entry was published.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn first_day(pool: &PgPool) -> Result<Option<Day>, StoreError> {
+    let row = sqlx::query!("select published_at from ledger order by sequence limit 1").fetch_optional(pool).await?;
+    Ok(row.map(|r| r.published_at.date_naive()))
+}
+
+/// The newest answer per symbol of a kind and horizon that was published before a moment, ascending by symbol.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn opinions_as_of(pool: &PgPool, asked: &AsOf) -> Result<Vec<LedgerRow>, StoreError> {
+    let symbols: Option<Vec<String>> = match asked.kind {
+        Kind::Ranks => None,
+        _ => asked.symbols.as_ref().map(|s| s.iter().map(|s| s.as_str().to_owned()).collect()),
+    };
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select distinct on (symbol collate "C")
+                  sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+           from ledger
+           where kind = $1 and horizon = $2 and published_at < $3 and ($4::text[] is null or symbol = any ($4))
+           order by symbol collate "C", sequence desc"#,
+        asked.kind.as_str(),
+        asked.horizon.label(),
+        asked.until,
+        symbols.as_deref()
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(LedgerRow::try_from).collect()
+}
+
+/// The newest entry of each kind, horizon and symbol, ascending by sequence: what is served.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn newest(pool: &PgPool) -> Result<Vec<LedgerRow>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select sequence as "sequence!", previous_hash as "previous_hash!", hash as "hash!", publication as "publication!",
+                  kind as "kind!", symbol, horizon as "horizon!", as_of as "as_of!", published_at as "published_at!",
+                  valid_until as "valid_until!", entry as "entry!"
+           from (
+               select distinct on (kind, horizon, symbol)
+                      sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+               from ledger order by kind, horizon, symbol, sequence desc
+           ) as newest
+           order by sequence"#
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(LedgerRow::try_from).collect()
 }
 
 /// All entries of a publication, ascending.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn entries_of(pool: &PgPool, publication: Uuid) -> Result<Vec<LedgerEntry>, StoreError> {
-    Ok(sqlx::query_as!(
-        LedgerEntry,
+pub async fn entries_of(pool: &PgPool, publication: Uuid) -> Result<Vec<LedgerRow>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
         "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
          from ledger where publication = $1 order by sequence",
         publication
     )
     .fetch_all(pool)
-    .await?)
-}
-
-/// The newest publication.
-///
-/// # Errors
-/// [`StoreError`] when the store cannot be reached.
-pub async fn newest_publication(pool: &PgPool) -> Result<Option<Publication>, StoreError> {
-    Ok(sqlx::query_as!(
-        Publication,
-        "select publication, as_of, published_at, known_until, recorded_until, model_id
-         from publications order by first_sequence desc limit 1"
-    )
-    .fetch_optional(pool)
-    .await?)
-}
-
-/// The publication of that name, with the first and last sequence of its entries.
-///
-/// # Errors
-/// [`StoreError`] when the store cannot be reached.
-pub async fn publication(pool: &PgPool, name: Uuid) -> Result<Option<(Publication, i64, i64)>, StoreError> {
-    let row = sqlx::query!(
-        "select publication, as_of, published_at, known_until, recorded_until, model_id, first_sequence, last_sequence
-         from publications where publication = $1",
-        name
-    )
-    .fetch_optional(pool)
     .await?;
-    Ok(row.map(|r| {
-        let publication = Publication {
-            publication: r.publication,
-            as_of: r.as_of,
-            published_at: r.published_at,
-            known_until: r.known_until,
-            recorded_until: r.recorded_until,
-            model_id: r.model_id,
-        };
-        (publication, r.first_sequence, r.last_sequence)
-    }))
+    rows.into_iter().map(LedgerRow::try_from).collect()
 }
 
-async fn insert_publication(
-    connection: &mut PgConnection,
-    publication: &Publication,
-    (first, last): (i64, i64),
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "insert into publications (publication, as_of, published_at, known_until, recorded_until, model_id, first_sequence, last_sequence)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        publication.publication,
-        publication.as_of,
-        publication.published_at,
-        publication.known_until,
-        publication.recorded_until,
-        publication.model_id,
-        first,
-        last
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-#[derive(Default)]
-struct Columns {
-    sequence: Vec<i64>,
-    previous_hash: Vec<Vec<u8>>,
-    hash: Vec<Vec<u8>>,
-    kind: Vec<String>,
-    symbol: Vec<Option<String>>,
-    horizon: Vec<String>,
-    valid_until: Vec<Day>,
-    late: Vec<bool>,
-    entry: Vec<Vec<u8>>,
-}
-
-impl Columns {
-    fn push(&mut self, previous: Head, hash: [u8; 32], entry: &NewEntry) {
-        self.sequence.push(previous.sequence + 1);
-        self.previous_hash.push(previous.hash.to_vec());
-        self.hash.push(hash.to_vec());
-        self.kind.push(entry.kind.into());
-        self.symbol.push(entry.symbol.clone());
-        self.horizon.push(entry.horizon.into());
-        self.valid_until.push(entry.valid_until);
-        self.late.push(entry.late);
-        self.entry.push(entry.entry.clone());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_chain_hash_is_sha256_of_both() {
-        let hash = chain_hash(&GENESIS, b"{}");
-        assert_eq!(hex::encode(hash), hex::encode(Sha256::digest([&[0u8; 32][..], b"{}"].concat())));
-        assert_ne!(hash, chain_hash(&hash, b"{}"));
-    }
+/// The first instant after a day in UTC, for [`AsOf::until`].
+#[must_use]
+pub fn end_of(day: Day) -> DateTime<Utc> {
+    day.succ_opt().unwrap_or(day).and_time(NaiveTime::MIN).and_utc()
 }

@@ -1,0 +1,18 @@
+//! The groups under which the documentation lists the operations.
+
+/// What is forecast and recommended.
+pub const OPINIONS: &str = "opinions";
+/// Instruments and their prices.
+pub const HISTORY: &str = "history";
+/// The hash-chained record of everything that was published.
+pub const LEDGER: &str = "ledger";
+/// Health, documentation, pages.
+pub const OPERATION: &str = "operation";
+
+/// Each group with its description.
+pub const ALL: [(&str, &str); 4] = [
+    (OPINIONS, "Signals, ratings, rankings, ranks and forecasts, as published in the ledger"),
+    (HISTORY, "What is known of instruments and prices"),
+    (LEDGER, "The append-only, hash-chained record of every opinion"),
+    (OPERATION, "Health, documentation and pages for people"),
+];

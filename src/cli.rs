@@ -1,0 +1,275 @@
+//! The command line: what can be asked, with examples.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
+use crate::market::bar::Day;
+use crate::market::horizon::Horizon;
+
+/// Forecasts that can be checked: ratings, signals and best-response rankings from one scenario distribution, written to
+/// a hash-chained ledger before the outcome.
+#[derive(Debug, Parser)]
+#[command(name = "forecastd", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  forecastd serve --import ../data        import a folder, train, publish and serve it
+  forecastd serve                         serve what is stored; a simulated market when nothing is
+  forecastd evaluate --from 2016-01-01 --to 2024-08-31 --every 20 --horizons 5,20 --out evaluation
+  forecastd verify                        check the ledger's chain of hashes
+
+Model estimates. Not a rating agency's opinion, not investment advice.")]
+pub struct Cli {
+    #[command(flatten)]
+    /// Options of every command.
+    pub store: StoreConfig,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the answers over HTTP; imports, trains and publishes first where that is due
+    #[command(after_help = "Examples:
+  forecastd serve --listen 127.0.0.1:8080
+  forecastd serve --import ../data
+  DATABASE_URL=postgres://forecastd:secret@db/forecastd forecastd serve --listen 0.0.0.0:8080")]
+    Serve(ServeConfig),
+    /// Import files or folders: prices, factors, filings, a universe
+    #[command(after_help = "Formats are recognized by their header: Yahoo CSV, wide adjusted closes (Date,SYM1,SYM2,...), French factors,
+FRED wide, market closes wide, SEC filings, universe.csv. A file is imported whole or not at all.
+
+Examples:
+  forecastd import ../data
+  forecastd import BABA.csv closes.csv")]
+    Import(ImportArgs),
+    /// Fit the benchmarks and train the network; decides head by head what is served
+    #[command(after_help = "Example:
+  forecastd train --members 8 --threads 2")]
+    Train(TrainArgs),
+    /// Publish answers for the newest session into the ledger
+    Publish(PublishArgs),
+    /// Walk forward through the past and write forecasts and scores
+    #[command(after_help = "Examples:
+  forecastd evaluate --from 2016-01-01 --to 2024-08-31 --every 20 --horizons 5,20 --out evaluation
+  forecastd evaluate --on 2022-03-04,2022-04-01 --symbols universe.txt --model cov252 --model s0 --out m6")]
+    Evaluate(EvaluateArgs),
+    /// Compute a ledger entry again from its inputs and compare every byte
+    #[command(after_help = "Example:
+  forecastd replay 42")]
+    Replay {
+        /// Sequence of the entry
+        sequence: i64,
+    },
+    /// Check the ledger: every hash, every link, the signed head
+    #[command(after_help = "Examples:
+  forecastd verify
+  forecastd verify --expect 4182:9b0c...      fails when the chain no longer holds that entry")]
+    Verify {
+        /// An entry seen earlier, SEQUENCE:HASH
+        #[arg(long, value_name = "SEQ:HASH", value_parser = parse_expectation)]
+        expect: Option<(i64, [u8; 32])>,
+    },
+    /// Make, list and revoke keys for writing and operating
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Print the OpenAPI description of the HTTP interface
+    Openapi {
+        /// Form of the output
+        #[arg(long, default_value = "yaml")]
+        format: OpenapiFormat,
+    },
+    /// Ask a running service whether it is alive (for container health checks)
+    #[command(hide = true)]
+    Health {
+        /// Address of the service
+        #[arg(long, env = "FORECASTD_LISTEN", default_value = "127.0.0.1:8080")]
+        address: std::net::SocketAddr,
+    },
+    /// Run a command with DATABASE_URL naming a private throw-away Postgres with the current schema
+    #[command(hide = true)]
+    WithPostgres {
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Print the configuration table of the README
+    #[command(hide = true)]
+    ConfigTable,
+}
+
+/// What to import.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files or folders
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// How to train.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Train the simulated market's network even when the store holds real prices
+    #[arg(long)]
+    pub simulated: bool,
+    #[command(flatten)]
+    /// How forecasts are made.
+    pub recipe: RecipeConfig,
+}
+
+/// How to publish.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// Publish even when the newest session was published already
+    #[arg(long)]
+    pub again: bool,
+}
+
+/// What to evaluate.
+#[derive(Debug, Clone, Args)]
+pub struct EvaluateArgs {
+    /// First decision day
+    #[arg(long, value_name = "DAY", required_unless_present = "on")]
+    pub from: Option<Day>,
+    /// Last decision day
+    #[arg(long, value_name = "DAY", required_unless_present = "on")]
+    pub to: Option<Day>,
+    /// Sessions between decision days
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=252))]
+    pub every: u32,
+    /// Decision days, comma-separated, instead of --from, --to and --every; the last session at or before each is used
+    #[arg(long, value_name = "DAY,...", value_delimiter = ',', conflicts_with_all = ["from", "to"])]
+    pub on: Vec<Day>,
+    /// Horizons in sessions (5, 20, 63, 126, 252), comma-separated
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "20", value_parser = parse_horizon)]
+    pub horizons: Vec<Horizon>,
+    /// Folder for the CSV files, made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Also write this model's forecasts into OUT/NAME; may be given more than once. Known: uniform, cov252, s0, ewma94,
+    /// har, harx2, roll252, base_rate, network
+    #[arg(long = "model", value_name = "NAME", value_parser = parse_model)]
+    pub models: Vec<String>,
+    /// File with the symbols of the universe, separated by white space or commas; all of them are ranked
+    #[arg(long, value_name = "FILE")]
+    pub symbols: Option<PathBuf>,
+    #[command(flatten)]
+    /// How forecasts are made.
+    pub recipe: RecipeConfig,
+}
+
+/// Keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print its secret once
+    #[command(after_help = "Example:
+  forecastd keys create --scope ingest --name nightly-prices --days 365")]
+    Create {
+        /// What the key may do; may be given more than once
+        #[arg(long, required = true)]
+        scope: Vec<KeyScope>,
+        /// What its owner calls it
+        #[arg(long, default_value = "unnamed", value_parser = parse_name)]
+        name: String,
+        /// Days until it expires; never without
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: Option<u32>,
+    },
+    /// List keys (never their secrets)
+    List,
+    /// Revoke a key for good
+    Revoke {
+        /// Its id, from `keys list`
+        id: uuid::Uuid,
+    },
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyScope {
+    /// Write prices, factors and filings.
+    Ingest,
+    /// Run jobs, activate models.
+    Operate,
+    /// All of it.
+    Admin,
+}
+
+impl KeyScope {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Form of the OpenAPI description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OpenapiFormat {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+impl StoreConfig {
+    /// The address of a given server.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        self.database_url.as_ref().map(Secret::expose).filter(|u| !u.is_empty()).map(str::to_owned)
+    }
+}
+
+/// Models whose forecasts `evaluate` can write.
+pub const MODELS: [&str; 9] =
+    ["uniform", "cov252", "s0", "ewma94", "har", "harx2", "roll252", "base_rate", "network"];
+
+fn parse_model(text: &str) -> Result<String, String> {
+    match MODELS.iter().find(|m| **m == text) {
+        Some(model) => Ok((*model).to_owned()),
+        None => Err(format!("known models are {}", MODELS.join(", "))),
+    }
+}
+
+fn parse_horizon(text: &str) -> Result<Horizon, String> {
+    let sessions = text.parse::<usize>().ok().and_then(Horizon::from_sessions);
+    sessions.ok_or_else(|| "a horizon is 5, 20, 63, 126 or 252 sessions".into())
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("a name has 1 to 64 printable characters".into()) }
+}
+
+fn parse_expectation(text: &str) -> Result<(i64, [u8; 32]), String> {
+    let form = || "expected SEQUENCE:HASH with 64 hexadecimal digits, as printed by verify".to_owned();
+    let (sequence, hash) = text.split_once(':').ok_or_else(form)?;
+    let sequence = sequence.parse::<i64>().ok().filter(|s| *s >= 1).ok_or_else(form)?;
+    let hash = hex::decode(hash).ok().and_then(|h| h.try_into().ok()).ok_or_else(form)?;
+    Ok((sequence, hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_expectation_is_a_sequence_and_a_hash() {
+        assert!(parse_expectation(&format!("3:{}", "ab".repeat(32))).is_ok());
+        assert!(parse_expectation("3:abcd").is_err());
+        assert!(parse_expectation("0:").is_err());
+    }
+}

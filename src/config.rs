@@ -1,0 +1,184 @@
+//! Configuration: every option of every command is also an environment variable.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// A value that must never be printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct StoreConfig {
+    /// Postgres server to use instead of the embedded one, postgres://user:password@host/database
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", global = true, hide_env_values = true)]
+    pub database_url: Option<Secret>,
+    /// Folder of the embedded Postgres and of the signing key
+    #[arg(long, env = "FORECASTD_DATA_DIR", value_name = "DIR", default_value = "data", global = true)]
+    pub data_dir: PathBuf,
+    /// Folder with PostgreSQL programs to use when none are installed
+    #[arg(long, env = "FORECASTD_POSTGRES_DIR", value_name = "DIR", default_value = ".tools/postgres", global = true)]
+    pub postgres_dir: PathBuf,
+    /// Connections to the store
+    #[arg(long, env = "FORECASTD_DATABASE_CONNECTIONS", value_name = "N", default_value_t = 8, global = true,
+          value_parser = clap::value_parser!(u32).range(2..=200))]
+    pub database_connections: u32,
+    /// Messages to show: error, warn, info, debug, or a filter such as forecastd=debug,sqlx=warn
+    #[arg(long, env = "FORECASTD_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    pub log: String,
+    /// How messages look
+    #[arg(long, env = "FORECASTD_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How messages look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeConfig {
+    /// Address to listen on
+    #[arg(long, env = "FORECASTD_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Folder or file to import before serving; may be given more than once
+    #[arg(long, env = "FORECASTD_IMPORT", value_name = "PATH", value_delimiter = ':')]
+    pub import: Vec<PathBuf>,
+    /// Origins whose pages may read the answers (CORS); none by default
+    #[arg(long, env = "FORECASTD_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// Ask for a key with any scope before reading, too
+    #[arg(long, env = "FORECASTD_PRIVATE")]
+    pub private: bool,
+    /// Requests handled at once; more are answered 503, health checks excepted
+    #[arg(long, env = "FORECASTD_MAX_CONCURRENCY", value_name = "N", default_value_t = 512)]
+    pub max_concurrency: usize,
+    /// Requests that may wait for a change at once (?wait=)
+    #[arg(long, env = "FORECASTD_MAX_WAITERS", value_name = "N", default_value_t = 1000)]
+    pub max_waiters: usize,
+    #[command(flatten)]
+    /// How forecasts are made.
+    pub recipe: RecipeConfig,
+}
+
+/// How forecasts are made; the defaults are the starting values of the method description.
+#[derive(Debug, Clone, Args, serde::Serialize, serde::Deserialize, PartialEq)]
+pub struct RecipeConfig {
+    /// Networks in the ensemble; 0 serves the benchmarks alone
+    #[arg(long, env = "FORECASTD_MEMBERS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub members: u32,
+    /// Threads that train networks at once, one network each
+    #[arg(long, env = "FORECASTD_THREADS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub threads: u32,
+    /// Passes over the training rows at most
+    #[arg(long, env = "FORECASTD_EPOCHS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub epochs: u32,
+    /// Scenarios of the joint distribution, an even number
+    #[arg(long, env = "FORECASTD_SCENARIOS", value_name = "S", default_value_t = 20_000, value_parser = parse_scenarios)]
+    pub scenarios: usize,
+    /// Seed of training and scenarios, at most 2^53 - 1
+    #[arg(long, env = "FORECASTD_SEED", value_name = "N", default_value_t = 20_240_930, value_parser = clap::value_parser!(u64).range(0..=9_007_199_254_740_991))]
+    pub seed: u64,
+    /// Equity risk premium a year, the mean without skill
+    #[arg(long, env = "FORECASTD_EQUITY_PREMIUM", value_name = "FRACTION", default_value_t = 0.05, value_parser = parse_fraction)]
+    pub equity_premium: f64,
+    /// Cost of moving the exposure by one unit, as a fraction
+    #[arg(long, env = "FORECASTD_COST", value_name = "FRACTION", default_value_t = 0.0005, value_parser = parse_fraction)]
+    pub cost: f64,
+    /// Impact of trading with the crowd, in units of the horizon's volatility
+    #[arg(long, env = "FORECASTD_IMPACT", value_name = "FRACTION", default_value_t = 0.01, value_parser = parse_fraction)]
+    pub impact: f64,
+    /// Precision of the crowd's responses (lambda_q of the quantal response equilibrium)
+    #[arg(long, env = "FORECASTD_PRECISION", value_name = "NUMBER", default_value_t = 5.0, value_parser = parse_positive)]
+    pub precision: f64,
+    /// Share of columns in which an action must be best to be a best response (tau)
+    #[arg(long, env = "FORECASTD_DOMINANCE_THRESHOLD", value_name = "FRACTION", default_value_t = 0.6, value_parser = parse_fraction)]
+    pub dominance_threshold: f64,
+}
+
+fn parse_scenarios(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if (200..=1_000_000).contains(&n) && n % 8 == 0 => Ok(n),
+        _ => Err("must be a multiple of 8 between 200 and 1000000".into()),
+    }
+}
+
+fn parse_fraction(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err("must be a number between 0 and 1".into()),
+    }
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x > 0.0 && x <= 1000.0 => Ok(x),
+        _ => Err("must be a number above 0, at most 1000".into()),
+    }
+}
+
+/// The options of a command as a Markdown table: option, environment variable, default, meaning.
+#[must_use]
+pub fn markdown_table(command: &clap::Command) -> String {
+    let mut table = String::from("| option | environment | default | meaning |\n|---|---|---|---|\n");
+    for argument in command.get_arguments().filter(|a| a.get_long().is_some() && a.get_env().is_some()) {
+        let defaults: Vec<_> = argument.get_default_values().iter().map(|v| v.to_string_lossy().into_owned()).collect();
+        let default = if defaults.is_empty() { String::new() } else { format!("`{}`", defaults.join(",")) };
+        table.push_str(&format!(
+            "| `--{}` | `{}` | {default} | {} |\n",
+            argument.get_long().unwrap_or_default(),
+            argument.get_env().unwrap_or_default().to_string_lossy(),
+            argument.get_help().map(ToString::to_string).unwrap_or_default(),
+        ));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret: Secret = "postgres://user:password@host/db".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+        assert!(secret.expose().contains("password"));
+    }
+
+    #[test]
+    fn scenarios_are_a_multiple_of_eight() {
+        assert_eq!(parse_scenarios("20000"), Ok(20_000));
+        assert!(parse_scenarios("20001").is_err());
+        assert!(parse_fraction("1.5").is_err());
+        assert!(parse_fraction("NaN").is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! Checks the ledger entry by entry: every hash, every link, every entry's own columns.
+
+use sqlx::PgPool;
+
+use crate::jobs::progress::Phase;
+use crate::store::StoreError;
+use crate::store::chain::{self, GENESIS, Head};
+use crate::store::ledger::{self, LedgerRow};
+
+/// Entries read at once.
+const PAGE: i64 = 2_000;
+
+/// What is wrong with the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// A sequence is missing.
+    #[error("entry {0} is missing from the ledger")]
+    Missing(i64),
+    /// An entry does not follow from its predecessor.
+    #[error("entry {0} does not name the hash of the entry before it")]
+    Link(i64),
+    /// Bytes and hash of an entry disagree.
+    #[error("entry {0} was changed: its bytes do not give its hash")]
+    Hash(i64),
+    /// The columns that an entry is found by disagree with its bytes.
+    #[error("entry {sequence} is filed under {column} {filed:?}, its bytes say {written:?}")]
+    Column {
+        /// Place in the chain.
+        sequence: i64,
+        /// The column.
+        column: &'static str,
+        /// What the column says.
+        filed: String,
+        /// What the entry says.
+        written: String,
+    },
+    /// An entry seen earlier is no longer there.
+    #[error("entry {sequence} is not the one that was expected: the ledger holds {found}, expected was {expected}")]
+    Expectation {
+        /// Place in the chain.
+        sequence: i64,
+        /// Its hash now.
+        found: String,
+        /// Its hash then.
+        expected: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Walks the whole chain; returns its head.
+///
+/// # Errors
+/// [`Broken`] names the first entry that is wrong.
+pub async fn verify(pool: &PgPool, expect: Option<(i64, [u8; 32])>) -> Result<Head, Broken> {
+    let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+    let last = chain::head(&mut connection).await?;
+    drop(connection);
+    let phase = Phase::start("verify", "entries", u64::try_from(last.sequence).unwrap_or(0));
+    let mut head = Head { sequence: 0, hash: GENESIS };
+    let mut seen = None;
+    loop {
+        let page = ledger::entries_after(pool, head.sequence, PAGE).await?;
+        for entry in &page {
+            head = follow(head, entry)?;
+            if expect.is_some_and(|(sequence, _)| sequence == head.sequence) {
+                seen = Some(head.hash);
+            }
+        }
+        phase.at(u64::try_from(head.sequence).unwrap_or(0));
+        if page.is_empty() {
+            break;
+        }
+    }
+    if let Some((sequence, expected)) = expect
+        && seen != Some(expected)
+    {
+        let found = seen.map_or_else(|| "no such entry".to_owned(), hex::encode);
+        return Err(Broken::Expectation { sequence, found, expected: hex::encode(expected) });
+    }
+    phase.finish(&format!("{} entries, each follows from the one before", head.sequence));
+    Ok(head)
+}
+
+fn follow(head: Head, entry: &LedgerRow) -> Result<Head, Broken> {
+    let sequence = head.sequence + 1;
+    if entry.sequence != sequence {
+        return Err(Broken::Missing(sequence));
+    }
+    if entry.previous_hash != head.hash {
+        return Err(Broken::Link(sequence));
+    }
+    let hash = chain::chain_hash(&head.hash, &entry.entry);
+    if entry.hash != hash {
+        return Err(Broken::Hash(sequence));
+    }
+    check_columns(entry)?;
+    Ok(Head { sequence, hash })
+}
+
+fn check_columns(entry: &LedgerRow) -> Result<(), Broken> {
+    let written: serde_json::Value = serde_json::from_slice(&entry.entry).map_err(|_| Broken::Hash(entry.sequence))?;
+    let text = |key: &str| written[key].as_str().unwrap_or_default().to_owned();
+    let columns = [
+        ("kind", entry.kind.clone()),
+        ("symbol", entry.symbol.clone().unwrap_or_default()),
+        ("horizon", entry.horizon.clone()),
+        ("as_of", entry.as_of.to_string()),
+        ("valid_until", entry.valid_until.to_string()),
+    ];
+    for (column, filed) in columns {
+        if filed != text(column) {
+            return Err(Broken::Column { sequence: entry.sequence, column, filed, written: text(column) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeZone, Utc};
+
+    use super::*;
+    use crate::market::bar::Day;
+
+    fn entry(head: Head, symbol: &str) -> LedgerRow {
+        let bytes = format!(
+            r#"{{"as_of":"2024-09-30","horizon":"4w","kind":"signal","symbol":"{symbol}","valid_until":"2024-10-28"}}"#
+        );
+        LedgerRow {
+            sequence: head.sequence + 1,
+            previous_hash: head.hash,
+            hash: chain::chain_hash(&head.hash, bytes.as_bytes()),
+            publication: uuid::Uuid::nil(),
+            kind: "signal".into(),
+            symbol: Some(symbol.into()),
+            horizon: "4w".into(),
+            as_of: Day::from_ymd_opt(2024, 9, 30).unwrap(),
+            published_at: Utc.timestamp_opt(0, 0).unwrap(),
+            valid_until: Day::from_ymd_opt(2024, 10, 28).unwrap(),
+            entry: bytes.into_bytes(),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_tampering_is_named() {
+        let start = Head { sequence: 0, hash: GENESIS };
+        let good = entry(start, "BABA");
+        assert!(follow(start, &good).is_ok());
+        let mut changed = good.clone();
+        changed.entry[3] ^= 1;
+        assert!(matches!(follow(start, &changed), Err(Broken::Hash(1))));
+        let mut unlinked = good.clone();
+        unlinked.previous_hash[0] ^= 1;
+        assert!(matches!(follow(start, &unlinked), Err(Broken::Link(1))));
+        let mut refiled = good.clone();
+        refiled.symbol = Some("JD".into());
+        assert!(matches!(follow(start, &refiled), Err(Broken::Column { column: "symbol", .. })));
+        let skipped = LedgerRow { sequence: 2, ..good };
+        assert!(matches!(follow(start, &skipped), Err(Broken::Missing(1))));
+    }
+}
