@@ -43,6 +43,7 @@ on_path() (
 )
 
 in_system() {
+    # shellcheck disable=SC2012  # the names are numbers
     for version_folder in $(ls "$system" 2>/dev/null | sort -rn); do
         if use_first "$system/$version_folder/bin"; then return 0; fi
     done

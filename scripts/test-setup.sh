@@ -17,7 +17,8 @@ begin() {
         ln -s "$(command -v "$tool")" "$machine/bin/$tool"
     done
     user 1000
-    set_database_url= set_bin_dir=
+    set_database_url=""
+    set_bin_dir=""
 }
 
 user() { program "$machine/bin/id" "echo $1"; }

@@ -29,9 +29,32 @@ pub mod opinion {
     pub mod signal;
 }
 
+/// Files and providers: from bytes to checked values.
+pub mod ingest {
+    pub mod actions;
+    pub mod dated;
+    pub mod factors;
+    pub mod filings;
+    pub mod finding;
+    pub mod lines;
+    pub mod parse;
+    pub mod quality;
+    pub mod recognize;
+    pub mod symbol_of_file;
+    pub mod table;
+    pub mod universe;
+    pub mod value;
+    pub mod wide;
+    pub mod wide_closes;
+    pub mod yahoo;
+}
+
 /// Work that is asked for by a person, a clock or another job.
 pub mod jobs {
+    pub mod import;
+    pub mod keys;
     pub mod progress;
+    pub mod tools;
     pub mod verify;
 }
 
@@ -48,6 +71,7 @@ pub mod store {
     pub mod factors;
     pub mod filings;
     pub mod history;
+    pub mod imports;
     pub mod instruments;
     pub mod keys;
     pub mod ledger;

@@ -45,11 +45,8 @@ pub fn score_direction(
     benchmark: Option<&[DirectionRow]>,
     history: &History,
 ) -> Vec<DirectionScore> {
-    let by_symbol: Benchmark<'_> = benchmark
-        .unwrap_or_default()
-        .iter()
-        .map(|r| ((r.horizon, r.as_of, &r.symbol), r.probability_up))
-        .collect();
+    let by_symbol: Benchmark<'_> =
+        benchmark.unwrap_or_default().iter().map(|r| ((r.horizon, r.as_of, &r.symbol), r.probability_up)).collect();
     let score = |(horizon, rows): (usize, Vec<&DirectionRow>)| {
         let base_rates = expanding_base_rate(history, horizon);
         let scored: Vec<Scored> = rows.iter().filter_map(|r| scored(r, &base_rates, &by_symbol, history)).collect();
@@ -70,7 +67,8 @@ impl DirectionScore {
         let (area, up) = (optional(self.area_under_curve, 4), optional(self.share_up, 4));
         let test = optional(self.clark_west.map(|t| t.statistic), 2);
         let p_value = optional(self.clark_west.map(|t| t.p_value_one_sided), 4);
-        let _ = writeln!(text, "\nArea under the curve {area}, share up {up}, Clark-West {test} (one-sided p {p_value}).");
+        let _ =
+            writeln!(text, "\nArea under the curve {area}, share up {up}, Clark-West {test} (one-sided p {p_value}).");
         text
     }
 }

@@ -217,7 +217,8 @@ mod tests {
     fn a_weight_follows_the_slope_and_stays_below_it() {
         let (signal, noise) = (normals(1, 4000), normals(2, 4000));
         let rows = |slope: f64| -> Vec<Vec<MeanRow>> {
-            let row = |(s, e): (&f64, &f64)| MeanRow { raw_mean: *s, benchmark_mean: 0.1, realized: slope * (s - 0.1) + e };
+            let row =
+                |(s, e): (&f64, &f64)| MeanRow { raw_mean: *s, benchmark_mean: 0.1, realized: slope * (s - 0.1) + e };
             let rows: Vec<MeanRow> = signal.iter().zip(&noise).map(row).collect();
             rows.chunks(40).map(<[MeanRow]>::to_vec).collect()
         };

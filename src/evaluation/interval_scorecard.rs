@@ -57,7 +57,8 @@ impl IntervalScore {
         let title = format!("Interval {} over {horizon_sessions} sessions: interval score, percent", self.level);
         let losses = self.interval_score.as_ref().map(|r| r.markdown(&title)).unwrap_or_default();
         let width = PERCENT * self.mean_width;
-        let coverage = format!("{:.4} (Gaussian {:.4}), mean width {width:.2} %", self.coverage, self.gaussian_coverage);
+        let coverage =
+            format!("{:.4} (Gaussian {:.4}), mean width {width:.2} %", self.coverage, self.gaussian_coverage);
         let terciles = |t: TercileCoverage| {
             let [calm, middle, turbulent] = t.coverage.map(|c| optional(c, 3));
             format!("{calm} {middle} {turbulent}, spread {:.3}", t.spread)
@@ -106,12 +107,7 @@ fn score_interval(panel: &Panel<'_>, pair: (u32, u32)) -> Option<IntervalScore> 
     })
 }
 
-fn scored<'p, 'r>(
-    panel: &'p Panel<'r>,
-    level: f64,
-    pair: (u32, u32),
-    row: (&Key<'r>, &Values),
-) -> Option<Scored<'p>> {
+fn scored<'p, 'r>(panel: &'p Panel<'r>, level: f64, pair: (u32, u32), row: (&Key<'r>, &Values)) -> Option<Scored<'p>> {
     let bounds = |values: &Values| Some((*values.get(&pair.0)?, *values.get(&pair.1)?));
     let (low, high) = bounds(row.1)?;
     let outcome = panel.outcome(row.0)?;

@@ -68,6 +68,7 @@ pub(super) struct Outcome {
     /// Tercile of the volatility of 20 over that of 252 sessions, among all rows of all horizons.
     pub(super) over_time: usize,
     volatility_252: f64,
+    /// Volatility of 20 over that of 252 sessions; infinite, so in the last tercile, without a return in the last 20.
     state: f64,
 }
 
@@ -120,7 +121,8 @@ impl QuantileScore {
         });
         let table = table_of(&["quantile", "share at or below", "loss", GAUSSIAN], rows);
         let crossing = format!("Crossing quantiles: {} of {}.\n", self.crossing, self.scored);
-        let intervals: String = self.intervals.iter().map(|i| format!("\n{}", i.markdown(self.horizon_sessions))).collect();
+        let intervals: String =
+            self.intervals.iter().map(|i| format!("\n{}", i.markdown(self.horizon_sessions))).collect();
         format!("{}\n{table}\n{crossing}{intervals}", pinball.markdown(&title))
     }
 }
@@ -208,7 +210,7 @@ fn outcomes<'r>(rows: &'r [QuantileRow], history: &History) -> BTreeMap<HorizonK
     states.sort_by(f64::total_cmp);
     let bounds = [linear_quantile(&states, 1.0 / 3.0), linear_quantile(&states, 2.0 / 3.0)];
     for (_, one) in &mut found {
-        one.over_time = bounds.iter().filter(|b| !(one.state < **b)).count();
+        one.over_time = bounds.iter().filter(|b| one.state >= **b).count();
     }
     found.into_iter().collect()
 }
@@ -218,7 +220,7 @@ fn outcome((horizon, as_of, symbol): HorizonKey<'_>, history: &History) -> Optio
     let instrument = history.find(symbol)?;
     let realized = realized_return(instrument, session, horizon)?;
     let volatility_252 = trailing_variance(instrument, session, 252, MINIMUM_RETURNS)?.sqrt();
-    let state = trailing_variance(instrument, session, 20, 1).map_or(f64::NAN, f64::sqrt) / volatility_252;
+    let state = trailing_variance(instrument, session, 20, 1).map_or(f64::INFINITY, f64::sqrt) / volatility_252;
     let gaussian_sigma = volatility_252 * (horizon as f64).sqrt();
     Some(Outcome { as_of, realized, gaussian_sigma, across: 0, over_time: 0, volatility_252, state })
 }

@@ -108,7 +108,11 @@ impl RankScore {
         let mut text = report.markdown(&title);
         if let Some(ic) = self.information_coefficient {
             let statistic = optional(ic.statistic, 2);
-            let _ = writeln!(text, "\nInformation coefficient {:.4} over {} days, statistic {statistic}.", ic.mean, ic.days);
+            let _ = writeln!(
+                text,
+                "\nInformation coefficient {:.4} over {} days, statistic {statistic}.",
+                ic.mean, ic.days
+            );
         }
         if !self.skipped.is_empty() {
             let _ = writeln!(text, "\n{} days were not scored.", self.skipped.len());

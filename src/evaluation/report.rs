@@ -81,8 +81,8 @@ pub struct Comparison {
     pub loss: f64,
     /// Mean over those days of the benchmark's loss.
     pub benchmark_loss: f64,
-    /// `1 - loss / benchmark_loss`.
-    pub skill: f64,
+    /// `1 - loss / benchmark_loss`; `None` when the benchmark loses nothing.
+    pub skill: Option<f64>,
     /// Diebold-Mariano with the Harvey-Leybourne-Newbold factor; above 0 where the forecast is better. `None` where it
     /// is not defined.
     pub diebold_mariano: Option<f64>,
@@ -146,7 +146,9 @@ impl LossReport {
     /// shared rows are left out. Empty for an unknown name.
     #[must_use]
     pub fn gains(&self, benchmark: &str) -> Vec<(Day, f64)> {
-        let Some(at) = self.overall.comparisons.iter().position(|c| c.benchmark == benchmark) else { return Vec::new() };
+        let Some(at) = self.overall.comparisons.iter().position(|c| c.benchmark == benchmark) else {
+            return Vec::new();
+        };
         let gain = |d: &DayLosses| d.pairs[at].map(|p| (d.as_of, p.benchmark_loss - p.loss));
         self.days.iter().filter_map(gain).collect()
     }
@@ -190,11 +192,14 @@ pub fn optional(value: Option<f64>, decimals: usize) -> String {
 
 fn write_summary(text: &mut String, summary: &LossSummary, overlap_steps: usize) {
     let LossSummary { rows, days, mean, median, .. } = summary;
-    let _ = writeln!(text, "{rows} rows, {days} days, overlap steps {overlap_steps}: mean loss {mean:.5}, median {median:.5}.\n");
+    let _ = writeln!(
+        text,
+        "{rows} rows, {days} days, overlap steps {overlap_steps}: mean loss {mean:.5}, median {median:.5}.\n"
+    );
     let heads = ["benchmark", "benchmark loss", "loss", "skill", "DM/HLN", "p (two-sided)", "days better"];
     let cells = summary.comparisons.iter().map(|c| {
         let p_value = optional(c.p_value_two_sided, 4);
-        let (skill, better) = (format!("{:.4}", c.skill), format!("{:.3}", c.share_of_days_better));
+        let (skill, better) = (optional(c.skill, 4), format!("{:.3}", c.share_of_days_better));
         let (benchmark_loss, loss) = (format!("{:.5}", c.benchmark_loss), format!("{:.5}", c.loss));
         vec![c.benchmark.clone(), benchmark_loss, loss, skill, optional(c.diebold_mariano, 2), p_value, better]
     });
@@ -239,7 +244,7 @@ fn compare(days: &[&DayLosses], at: usize, name: &str, table: &LossTable) -> Opt
         days: pairs.len(),
         loss,
         benchmark_loss,
-        skill: 1.0 - loss / benchmark_loss,
+        skill: (benchmark_loss > 0.0).then(|| 1.0 - loss / benchmark_loss),
         diebold_mariano: test.map(|t| t.statistic),
         p_value_two_sided: test.map(|t| t.p_value_two_sided),
         share_of_days_better: gains.iter().filter(|g| **g > 0.0).count() as f64 / gains.len() as f64,
@@ -283,10 +288,12 @@ mod tests {
     fn days_weigh_equally_and_benchmarks_meet_on_shared_rows() {
         let report = LossReport::of(&sample()).unwrap();
         assert_eq!((report.overall.rows, report.overall.days), (6, 5));
-        assert!((report.overall.mean - 14.0 / 5.0).abs() < 1e-12 && (report.overall.row_mean - 16.0 / 6.0).abs() < 1e-12);
+        assert!(
+            (report.overall.mean - 14.0 / 5.0).abs() < 1e-12 && (report.overall.row_mean - 16.0 / 6.0).abs() < 1e-12
+        );
         let calm = &report.without_crash.as_ref().unwrap().comparisons[0];
         assert_eq!((calm.days, calm.loss, calm.share_of_days_better), (3, 1.0, 1.0));
-        assert!((calm.skill - (1.0 - 3.0 / 8.0)).abs() < 1e-12);
+        assert!((calm.skill.unwrap() - (1.0 - 3.0 / 8.0)).abs() < 1e-12);
         let gains: Vec<f64> = report.gains("mean").into_iter().map(|g| g.1).collect();
         assert_eq!(gains, [2.0, 1.0, -8.0, 2.0]);
         assert!(report.gains("unknown").is_empty());
@@ -298,7 +305,10 @@ mod tests {
     #[test]
     fn the_markdown_has_one_line_a_benchmark_and_a_year() {
         let text = LossReport::of(&sample()).unwrap().markdown("Ranks, 20 sessions");
-        assert!(text.starts_with("### Ranks, 20 sessions\n\n6 rows, 5 days, overlap steps 1: mean loss 2.80000"), "{text}");
+        assert!(
+            text.starts_with("### Ranks, 20 sessions\n\n6 rows, 5 days, overlap steps 1: mean loss 2.80000"),
+            "{text}"
+        );
         assert!(text.contains("Without 2020-01-15 to 2020-04-15:"));
         assert!(text.contains("| 2021 | 2 | 1.00000 | 3.00000 |"), "{text}");
     }

@@ -72,7 +72,7 @@ pub(super) fn benchmark_names(references: &[&str], benchmark: bool) -> Vec<Strin
 }
 
 /// Groups rows by a key, ascending, in their order within it.
-pub(super) fn grouped<'r, Row, Key: Ord>(rows: &'r [Row], key: impl Fn(&Row) -> Key) -> BTreeMap<Key, Vec<&'r Row>> {
+pub(super) fn grouped<Row, Key: Ord>(rows: &[Row], key: impl Fn(&Row) -> Key) -> BTreeMap<Key, Vec<&Row>> {
     let mut groups: BTreeMap<Key, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         groups.entry(key(row)).or_default().push(row);

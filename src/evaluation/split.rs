@@ -165,7 +165,8 @@ mod tests {
     fn regular_refits_count_from_the_first_decision() {
         let sessions = weekdays(100);
         let decisions = decisions_every(&sessions, sessions[7], sessions[99], 5);
-        let refits: Vec<usize> = folds(&sessions, &decisions, Refit::Every(40)).iter().map(|f| f.refit_session).collect();
+        let refits: Vec<usize> =
+            folds(&sessions, &decisions, Refit::Every(40)).iter().map(|f| f.refit_session).collect();
         assert_eq!(refits, [7, 47, 87]);
     }
 

@@ -122,7 +122,8 @@ fn median(ratios: &[LogRatio]) -> f64 {
 fn explain(days: &[AdjustedDay], at: usize, step: Step) -> Option<DerivedAction> {
     let (day, close, previous) = (days[at].day, days[at].close, days[at - 1].close);
     let factor = step.log_factor.exp();
-    let derived = |split: f64, dividend: f64, remark| Some(DerivedAction { action: Action { day, split, dividend }, at, remark });
+    let derived =
+        |split: f64, dividend: f64, remark| Some(DerivedAction { action: Action { day, split, dividend }, at, remark });
     if step.log_factor.abs() <= step.noise / 2.0 {
         return None;
     }
@@ -130,16 +131,23 @@ fn explain(days: &[AdjustedDay], at: usize, step: Step) -> Option<DerivedAction>
     let close_moves_inversely = (close / previous).ln() / -step.log_factor > 0.5;
     if let Some((split, dividend)) = split_within(factor, step.noise).filter(|_| close_moves_inversely) {
         let dividend = round_amount(previous * dividend, previous);
-        let remark = format!("{day}: the close is not adjusted for a split of {} for 1; taken from the adjusted close", round_amount(split, split));
+        let remark = format!(
+            "{day}: the close is not adjusted for a split of {} for 1; taken from the adjusted close",
+            round_amount(split, split)
+        );
         return derived(split, dividend, Some(remark));
     }
     if factor < 1.0 {
-        let remark = format!("{day}: the adjusted close drops by {:.4} % against the close; kept as a split", 100.0 * (1.0 - factor));
+        let remark = format!(
+            "{day}: the adjusted close drops by {:.4} % against the close; kept as a split",
+            100.0 * (1.0 - factor)
+        );
         return derived(factor, 0.0, Some(remark));
     }
     let dividend = round_amount(previous * -(-step.log_factor).exp_m1(), previous);
     let large = factor > SMALLEST_SPLIT;
-    let remark = large.then(|| format!("{day}: the adjusted close implies a dividend of {dividend} on a close of {previous}"));
+    let remark =
+        large.then(|| format!("{day}: the adjusted close implies a dividend of {dividend} on a close of {previous}"));
     derived(1.0, dividend, remark)
 }
 
@@ -187,7 +195,11 @@ mod tests {
         let mut factor = 1.0;
         let mut days: Vec<AdjustedDay> = Vec::new();
         for i in (0..closes.len()).rev() {
-            days.push(AdjustedDay { day: day_at(i), close: round(closes[i]), adjusted: Some(round(closes[i] * factor)) });
+            days.push(AdjustedDay {
+                day: day_at(i),
+                close: round(closes[i]),
+                adjusted: Some(round(closes[i] * factor)),
+            });
             if let Some(a) = actions.iter().find(|a| a.day == day_at(i)) {
                 factor *= (closes[i - 1] - a.dividend) / closes[i - 1] / a.split;
             }
@@ -202,9 +214,17 @@ mod tests {
 
     #[test]
     fn planted_actions_are_found_as_they_are() {
-        let closes: Vec<f64> = (0..40).map(|i| if i < 20 { 400.0 + f64::from(i) } else { 100.0 + f64::from(i) }).collect();
-        for planted in [vec![action(20, 4.0, 0.0)], vec![action(10, 1.0, 0.82), action(20, 4.0, 0.0)], vec![action(20, 4.0, 1.25)], vec![action(5, 1.0, 0.02), action(6, 1.0, 0.03)], vec![]] {
-            let found: Vec<Action> = derive(&series(&closes, &planted), SIX_DECIMALS).iter().map(|d| d.action).collect();
+        let closes: Vec<f64> =
+            (0..40).map(|i| if i < 20 { 400.0 + f64::from(i) } else { 100.0 + f64::from(i) }).collect();
+        for planted in [
+            vec![action(20, 4.0, 0.0)],
+            vec![action(10, 1.0, 0.82), action(20, 4.0, 0.0)],
+            vec![action(20, 4.0, 1.25)],
+            vec![action(5, 1.0, 0.02), action(6, 1.0, 0.03)],
+            vec![],
+        ] {
+            let found: Vec<Action> =
+                derive(&series(&closes, &planted), SIX_DECIMALS).iter().map(|d| d.action).collect();
             assert_eq!(found, planted);
         }
         let reverse: Vec<f64> = closes.iter().rev().copied().collect();

@@ -49,7 +49,8 @@ pub fn in_order<T: PartialEq>(mut rows: Vec<Dated<T>>, inspection: &mut Inspecti
 fn warn_about_order<T>(rows: &[Dated<T>], inspection: &mut Inspection) {
     let Some(turn) = rows.windows(2).find(|pair| pair[1].day < pair[0].day) else { return };
     let newest_first = rows.windows(2).all(|pair| pair[1].day <= pair[0].day);
-    let reason = if newest_first { "the rows are newest first; sorted" } else { "the rows are not in order of days; sorted" };
+    let reason =
+        if newest_first { "the rows are newest first; sorted" } else { "the rows are not in order of days; sorted" };
     inspection.warnings.push(Finding::at_line(turn[1].line, reason));
 }
 

@@ -53,12 +53,21 @@ impl Publication {
 ///
 /// # Errors
 /// A line that ends the reading, or a file without a value.
-pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
+pub fn read(
+    table: &mut Table<'_>,
+    header: &Header,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Parsed, Finding> {
     let wide = wide::read(table, header, source, inspection)?;
     let series = wide.columns.iter().enumerate().map(|(at, column)| history_of(&wide, at, column));
     let (full, empty): (Vec<FactorHistory>, Vec<_>) = series.partition(|s| !s.observations.is_empty());
     for series in empty {
-        inspection.warnings.push(Finding { line: None, column: Some(series.id), reason: "the column is empty; left out".into() });
+        inspection.warnings.push(Finding {
+            line: None,
+            column: Some(series.id),
+            reason: "the column is empty; left out".into(),
+        });
     }
     if full.is_empty() && inspection.problems.is_empty() {
         return Err(Finding::of_file("the file has no value"));

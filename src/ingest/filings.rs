@@ -30,7 +30,12 @@ struct Entry {
 ///
 /// # Errors
 /// A line that ends the reading.
-pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
+pub fn read(
+    table: &mut Table<'_>,
+    header: &Header,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Parsed, Finding> {
     let mut entries = Vec::new();
     while let Some(row) = table.next_row()? {
         let entry = entry_of(row, header, source, inspection);
@@ -63,7 +68,9 @@ fn settle(entries: Vec<Entry>, inspection: &mut Inspection) -> Vec<Entry> {
         if before.filing == entry.filing {
             inspection.warnings.push(Finding::at_line(entry.line, format!("{place} repeats line {}", before.line)));
         } else {
-            inspection.problems.push(Finding::at_line(entry.line, format!("{place} is on line {} with other values", before.line)));
+            inspection
+                .problems
+                .push(Finding::at_line(entry.line, format!("{place} is on line {} with other values", before.line)));
         }
     }
     let first = translated.first().map(|e| e.line);
@@ -73,7 +80,10 @@ fn settle(entries: Vec<Entry>, inspection: &mut Inspection) -> Vec<Entry> {
     }
     if let Some(line) = first {
         let kept = settled.values().filter(|e| e.convenience).count();
-        let reason = format!("{} convenience translations stand beside their originals and are left out; {kept} without one are used", all - kept);
+        let reason = format!(
+            "{} convenience translations stand beside their originals and are left out; {kept} without one are used",
+            all - kept
+        );
         inspection.warnings.push(Finding::at_field(line, "currency", reason));
     }
     settled.into_values().collect()
@@ -84,7 +94,8 @@ fn entry_of(row: Row<'_>, header: &Header, source: Source<'_>, inspection: &mut 
     let before = inspection.problems.total();
     let mut day = |key: &str| dated::day_of(row, header.find(&[key])?, key, source.today, inspection);
     let (period_end, filed) = (day("period_end"), day("filed"));
-    let symbol = Symbol::parse(text("symbol")).map_err(|e| inspection.problems.push(Finding::at_field(row.line, "symbol", e.to_string())));
+    let symbol = Symbol::parse(text("symbol"))
+        .map_err(|e| inspection.problems.push(Finding::at_field(row.line, "symbol", e.to_string())));
     let mut amounts = Amounts { row, header, inspection };
     let period_months = amounts.count("period_months", 3).filter(|m| [3, 6, 12].contains(m));
     let currency = Some(text("currency").to_uppercase()).filter(|c| !c.is_empty()).unwrap_or_else(|| "USD".into());
@@ -104,7 +115,8 @@ fn entry_of(row: Row<'_>, header: &Header, source: Source<'_>, inspection: &mut 
         shares_per_unit: amounts.positive(&["shares_per_ads", "shares_per_unit"]).unwrap_or(1.0),
         debt: None,
     };
-    let mut problem = |column: &str, reason: String| inspection.problems.push(Finding::at_field(row.line, column, reason));
+    let mut problem =
+        |column: &str, reason: String| inspection.problems.push(Finding::at_field(row.line, column, reason));
     if period_months.is_none() {
         problem("period_months", "a period has 3, 6 or 12 months".into());
     }
@@ -191,13 +203,18 @@ mod tests {
 
     #[test]
     fn a_quarter_is_known_the_session_after_it_was_filed() {
-        let found = filings("symbol,period_end,filed,revenue,revenue_source,net_income,total_assets,equity,operating_cash_flow,capex,free_cash_flow,shares_diluted_as_filed\nAAPL,2024-03-30,2024-05-03,90,as_filed_quarter,23,337,74,,,,0\nAA,2024-03-31,2024-05-02,1,,,,,,,,5\n");
+        let found = filings(
+            "symbol,period_end,filed,revenue,revenue_source,net_income,total_assets,equity,operating_cash_flow,capex,free_cash_flow,shares_diluted_as_filed\nAAPL,2024-03-30,2024-05-03,90,as_filed_quarter,23,337,74,,,,0\nAA,2024-03-31,2024-05-02,1,,,,,,,,5\n",
+        );
         assert_eq!(found[0].0.as_str(), "AA");
         let aapl = &found[1].1[0];
         // Filed on a Friday.
         assert_eq!(aapl.known_at, calendar::close_of(Day::from_ymd_opt(2024, 5, 6).unwrap()));
         assert_eq!((aapl.filing.period_months, aapl.filing.currency.as_str()), (3, "USD"));
-        assert_eq!((aapl.filing.revenue, aapl.filing.equity, aapl.filing.shares, aapl.filing.shares_per_unit), (Some(90.0), Some(74.0), None, 1.0));
+        assert_eq!(
+            (aapl.filing.revenue, aapl.filing.equity, aapl.filing.shares, aapl.filing.shares_per_unit),
+            (Some(90.0), Some(74.0), None, 1.0)
+        );
     }
 
     #[test]
@@ -219,17 +236,30 @@ mod tests {
     #[test]
     fn impossible_rows_are_named() {
         for (row, place) in [
-            ("B,2014-04-01,2015-03-31,12,20-F,2015-01-25,CNY,,,,,,,,,,", "f.csv:2 (filed): filed on 2015-01-25, before"),
+            (
+                "B,2014-04-01,2015-03-31,12,20-F,2015-01-25,CNY,,,,,,,,,,",
+                "f.csv:2 (filed): filed on 2015-01-25, before",
+            ),
             ("B,2014-04-01,2015-03-31,9,20-F,2015-06-25,CNY,,,,,,,,,,", "f.csv:2 (period_months): a period has"),
-            ("B,2014-04-01,2015-03-31,12,20-F,2025-06-25,CNY,,,,,,,,,,", "f.csv:2 (filed): 2025-06-25 lies in the future"),
+            (
+                "B,2014-04-01,2015-03-31,12,20-F,2025-06-25,CNY,,,,,,,,,,",
+                "f.csv:2 (filed): 2025-06-25 lies in the future",
+            ),
             ("B,2014-04-01,2015-03-31,12,20-F,2015-06-25,yuan,,,,,,,,,,", "f.csv:2 (currency): \"YUAN\" is no ISO"),
-            ("B,2014-04-01,2015-03-31,12,20-F,2015-06-25,CNY,many,,,,,,,,,", "f.csv:2 (revenue): \"many\" is not a number"),
+            (
+                "B,2014-04-01,2015-03-31,12,20-F,2015-06-25,CNY,many,,,,,,,,,",
+                "f.csv:2 (revenue): \"many\" is not a number",
+            ),
             ("B B,2014-04-01,2015-03-31,12,20-F,2015-06-25,CNY,,,,,,,,,,", "f.csv:2 (symbol): a symbol may hold"),
         ] {
             let refusal = read(&format!("{ANNUAL}{row}\n")).unwrap_err();
             assert!(refusal.starts_with(place), "{refusal}");
         }
-        let twice = format!("{ANNUAL}B,,2015-03-31,12,,2015-06-25,CNY,1,,,,,,,,,\nB,,2015-03-31,12,,2015-06-25,CNY,2,,,,,,,,,\n");
-        assert!(read(&twice).unwrap_err().contains("f.csv:3: the period to 2015-03-31 filed on 2015-06-25 is on line 2"));
+        let twice = format!(
+            "{ANNUAL}B,,2015-03-31,12,,2015-06-25,CNY,1,,,,,,,,,\nB,,2015-03-31,12,,2015-06-25,CNY,2,,,,,,,,,\n"
+        );
+        assert!(
+            read(&twice).unwrap_err().contains("f.csv:3: the period to 2015-03-31 filed on 2015-06-25 is on line 2")
+        );
     }
 }

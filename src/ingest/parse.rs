@@ -105,17 +105,13 @@ pub fn parse_from(name: &str, source: impl Read, today: Day) -> Result<Accepted,
 fn read(table: &mut Table<'_>, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
     let header = table.header_line()?.ok_or_else(|| Finding::of_file("the file is empty"))?;
     let format = recognize(&header).map_err(|reason| Finding::at_line(1, reason))?;
-    let parsed = match format {
-        Format::Yahoo => yahoo::read(table, &header, source, inspection)?,
-        Format::YahooThreeLines => yahoo::read_three_lines(table, &header, source, inspection)?,
-        Format::WideCloses => wide_closes::read(table, &header, source, inspection)?,
-        Format::French | Format::Fred | Format::MarketCloses => factors::read(table, &header, source, inspection)?,
-        Format::Filings => filings::read(table, &header, source, inspection)?,
-        Format::Universe => universe::read(table, &header, inspection)?,
-    };
-    match table.rows() {
-        0 => Err(Finding::of_file("the file has a header but no rows")),
-        _ => Ok(parsed),
+    match format {
+        Format::Yahoo => yahoo::read(table, &header, source, inspection),
+        Format::YahooThreeLines => yahoo::read_three_lines(table, &header, source, inspection),
+        Format::WideCloses => wide_closes::read(table, &header, source, inspection),
+        Format::French | Format::Fred | Format::MarketCloses => factors::read(table, &header, source, inspection),
+        Format::Filings => filings::read(table, &header, source, inspection),
+        Format::Universe => universe::read(table, &header, inspection),
     }
 }
 
@@ -123,7 +119,11 @@ fn read(table: &mut Table<'_>, source: Source<'_>, inspection: &mut Inspection) 
 pub fn warn_about_unused(header: &Header, used: &[Option<usize>], inspection: &mut Inspection) {
     for (column, name) in header.names().iter().enumerate() {
         if !used.contains(&Some(column)) {
-            inspection.warnings.push(Finding { line: Some(1), column: Some(name.clone()), reason: "the column is not used".into() });
+            inspection.warnings.push(Finding {
+                line: Some(1),
+                column: Some(name.clone()),
+                reason: "the column is not used".into(),
+            });
         }
     }
 }

@@ -107,8 +107,14 @@ mod tests {
     #[test]
     fn gaps_stale_runs_and_closed_days_are_named() {
         assert_eq!(warnings(&[(3, 1, 1.0, 1.0), (3, 16, 1.1, 1.0)]), Vec::<String>::new());
-        assert_eq!(warnings(&[(3, 1, 1.0, 1.0), (3, 17, 1.1, 1.0)]), ["x:3: 11 sessions are missing between 2022-03-01 and 2022-03-17"]);
-        assert_eq!(warnings(&[(3, 4, 1.0, 1.0), (3, 5, 1.1, 1.0)]), ["x:3: 1 days, 2022-03-05 the first, are no sessions of the exchange"]);
+        assert_eq!(
+            warnings(&[(3, 1, 1.0, 1.0), (3, 17, 1.1, 1.0)]),
+            ["x:3: 11 sessions are missing between 2022-03-01 and 2022-03-17"]
+        );
+        assert_eq!(
+            warnings(&[(3, 4, 1.0, 1.0), (3, 5, 1.1, 1.0)]),
+            ["x:3: 1 days, 2022-03-05 the first, are no sessions of the exchange"]
+        );
         let flat: Vec<_> = [1, 2, 3, 4, 7, 8].iter().map(|d| (3, *d, 1.0, if *d == 1 { 5.0 } else { 0.0 })).collect();
         assert_eq!(warnings(&flat), ["x:3: 5 rows to 2022-03-08 repeat the prices before them without trading"]);
         assert!(warnings(&flat[..5]).is_empty());

@@ -41,9 +41,39 @@ pub const FRENCH: [&str; 7] = ["mkt-rf", "smb", "hml", "rmw", "cma", "rf", "mom"
 /// Daily FRED series whose publication lag is known, as they are compared: rates, spreads, inflation expectations,
 /// oil, the VIX and the dollar.
 pub const FRED: [&str; 33] = [
-    "dff", "effr", "sofr", "dgs1mo", "dgs3mo", "dgs6mo", "dgs1", "dgs2", "dgs3", "dgs5", "dgs7", "dgs10", "dgs20",
-    "dgs30", "dtb3", "dtb6", "t10y2y", "t10y3m", "t5yie", "t10yie", "t5yifr", "dfii5", "dfii7", "dfii10", "dfii20",
-    "dfii30", "dcoilwtico", "dcoilbrenteu", "vixcls", "dtwexbgs", "bamlh0a0hym2", "bamlc0a0cm", "daaa",
+    "dff",
+    "effr",
+    "sofr",
+    "dgs1mo",
+    "dgs3mo",
+    "dgs6mo",
+    "dgs1",
+    "dgs2",
+    "dgs3",
+    "dgs5",
+    "dgs7",
+    "dgs10",
+    "dgs20",
+    "dgs30",
+    "dtb3",
+    "dtb6",
+    "t10y2y",
+    "t10y3m",
+    "t5yie",
+    "t10yie",
+    "t5yifr",
+    "dfii5",
+    "dfii7",
+    "dfii10",
+    "dfii20",
+    "dfii30",
+    "dcoilwtico",
+    "dcoilbrenteu",
+    "vixcls",
+    "dtwexbgs",
+    "bamlh0a0hym2",
+    "bamlc0a0cm",
+    "daaa",
 ];
 
 /// Columns that only a file of market closes has, as they are compared: its yields, index points and currencies.
@@ -79,10 +109,13 @@ fn daily(header: &Header, date: usize) -> Result<Format, String> {
     if header.find(&CLOSE).or_else(|| header.find(&ADJUSTED)).is_some() {
         return Ok(Format::Yahoo);
     }
-    let columns: Vec<&str> = header.keys().iter().enumerate().filter(|(i, _)| *i != date).map(|(_, k)| k.as_str()).collect();
+    let columns: Vec<&str> =
+        header.keys().iter().enumerate().filter(|(i, _)| *i != date).map(|(_, k)| k.as_str()).collect();
     let stranger = |known: &[&str]| columns.iter().find(|c| !known.contains(c)).copied();
     let any = |known: &[&str]| columns.iter().any(|c| known.contains(c));
-    let refuse = |what: &str, column: &str| Err(format!("column {column:?} stands beside {what}, but its publication lag is not known; leave it out"));
+    let refuse = |what: &str, column: &str| {
+        Err(format!("column {column:?} stands beside {what}, but its publication lag is not known; leave it out"))
+    };
     if any(&MARKET) {
         return Ok(Format::MarketCloses);
     }

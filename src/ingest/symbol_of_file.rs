@@ -19,7 +19,9 @@ pub fn symbol_of_file(name: &str, inspection: &mut Inspection) -> Result<Symbol,
         inspection.warnings.push(Finding::of_file(reason));
         return Ok(symbol);
     }
-    Err(Finding::of_file(format!("the file name is no symbol ({error}); name the file after its instrument, like BABA.csv")))
+    Err(Finding::of_file(format!(
+        "the file name is no symbol ({error}); name the file after its instrument, like BABA.csv"
+    )))
 }
 
 #[cfg(test)]
@@ -29,7 +31,13 @@ mod tests {
     #[test]
     fn the_stem_is_the_symbol() {
         let symbol = |name: &str| symbol_of_file(name, &mut Inspection::default()).map(|s| s.to_string());
-        for (name, expected) in [("BABA.csv", "BABA"), ("brk.b.csv", "BRK.B"), ("^tnx.csv", "^TNX"), ("05_A.csv", "05_A"), ("20_stale_flat_zero_volume.csv", "STALE_FLAT_ZERO_VOLUME")] {
+        for (name, expected) in [
+            ("BABA.csv", "BABA"),
+            ("brk.b.csv", "BRK.B"),
+            ("^tnx.csv", "^TNX"),
+            ("05_A.csv", "05_A"),
+            ("20_stale_flat_zero_volume.csv", "STALE_FLAT_ZERO_VOLUME"),
+        ] {
             assert_eq!(symbol(name).unwrap(), expected);
         }
         for name in ["", "my prices.csv", "a_very_long_name_that_is_no_symbol.csv"] {

@@ -58,10 +58,12 @@ impl<'a> Table<'a> {
     /// Reads the next row that is not blank; `None` at the end of the file.
     ///
     /// # Errors
-    /// A line that is no text, too long, or of another width than the header; more than [`MAX_ROWS`] rows.
+    /// A line that is no text, too long, or of another width than the header; no row at all, or more than
+    /// [`MAX_ROWS`] of them.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, Finding> {
         if !self.advance()? {
-            return Ok(None);
+            let empty = Finding::of_file("the file has a header but no rows");
+            return if self.rows == 0 { Err(empty) } else { Ok(None) };
         }
         self.check_width()?;
         self.rows += 1;

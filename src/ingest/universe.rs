@@ -33,12 +33,19 @@ fn instrument_of(row: Row<'_>, header: &Header) -> Result<Instrument, Finding> {
     let text = |key: &str| header.find(&[key]).map(|c| row.field(c)).filter(|t| !t.is_empty());
     let problem = |column: &str, reason: String| Finding::at_field(row.line, column, reason);
     let symbol = Symbol::parse(text("symbol").unwrap_or_default()).map_err(|e| problem("symbol", e.to_string()))?;
-    let kind: InstrumentKind = text("kind").unwrap_or_default().to_lowercase().parse().map_err(|e| problem("kind", e))?;
+    let kind: InstrumentKind =
+        text("kind").unwrap_or_default().to_lowercase().parse().map_err(|e| problem("kind", e))?;
     let currency = text("currency").unwrap_or("USD").to_uppercase();
     if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
         return Err(problem("currency", format!("{currency:?} is no ISO 4217 code")));
     }
-    Ok(Instrument { symbol, name: text("name").map(str::to_owned), sector: text("sector").map(str::to_owned), kind, currency })
+    Ok(Instrument {
+        symbol,
+        name: text("name").map(str::to_owned),
+        sector: text("sector").map(str::to_owned),
+        kind,
+        currency,
+    })
 }
 
 #[cfg(test)]
@@ -51,13 +58,22 @@ mod tests {
     fn instruments_are_read_and_bad_ones_named() {
         let today = Day::from_ymd_opt(2024, 9, 30).unwrap();
         let text = "symbol,name,sector,kind,rows\nBABA,Alibaba Group (ADR),Consumer Discretionary,equity,9\nspy,\"S&P, 500\",,etf,9\nNTES,,,equity_stale,1\n";
-        let Parsed::Universe(found) = parse_from("universe.csv", text.as_bytes(), today).unwrap().parsed else { panic!() };
-        let shape: Vec<_> = found.iter().map(|i| (i.symbol.as_str(), i.name.as_deref(), i.sector.as_deref(), i.kind)).collect();
-        assert_eq!(shape[0], ("BABA", Some("Alibaba Group (ADR)"), Some("Consumer Discretionary"), InstrumentKind::Equity));
+        let Parsed::Universe(found) = parse_from("universe.csv", text.as_bytes(), today).unwrap().parsed else {
+            panic!()
+        };
+        let shape: Vec<_> =
+            found.iter().map(|i| (i.symbol.as_str(), i.name.as_deref(), i.sector.as_deref(), i.kind)).collect();
+        assert_eq!(
+            shape[0],
+            ("BABA", Some("Alibaba Group (ADR)"), Some("Consumer Discretionary"), InstrumentKind::Equity)
+        );
         assert_eq!(shape[1], ("SPY", Some("S&P, 500"), None, InstrumentKind::Etf));
         assert_eq!(shape[2].3, InstrumentKind::Equity);
         let refusal = parse_from("u.csv", "symbol,kind\nA,equity\nB,bond\na,etf\n".as_bytes(), today).unwrap_err();
         let text = refusal.to_string();
-        assert!(text.contains("u.csv:3 (kind): unknown kind") && text.contains("u.csv:4 (symbol): A is also on line 2"), "{text}");
+        assert!(
+            text.contains("u.csv:3 (kind): unknown kind") && text.contains("u.csv:4 (symbol): A is also on line 2"),
+            "{text}"
+        );
     }
 }

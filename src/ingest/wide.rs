@@ -33,10 +33,16 @@ pub struct Wide {
 ///
 /// # Errors
 /// A line that ends the reading, a column without a name, or more than [`MAX_VALUES`] values.
-pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspection: &mut Inspection) -> Result<Wide, Finding> {
+pub fn read(
+    table: &mut Table<'_>,
+    header: &Header,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Wide, Finding> {
     let date = header.find(&DATE).ok_or_else(|| Finding::at_line(1, "there is no column \"Date\""))?;
     let names = header.names().iter().zip(header.keys()).enumerate().filter(|(i, _)| *i != date);
-    let columns: Vec<Column> = names.map(|(position, (name, key))| Column { name: name.clone(), key: key.clone(), position }).collect();
+    let columns: Vec<Column> =
+        names.map(|(position, (name, key))| Column { name: name.clone(), key: key.clone(), position }).collect();
     if let Some(unnamed) = columns.iter().find(|c| c.name.is_empty()) {
         return Err(Finding::at_line(1, format!("column {} has no name", unnamed.position + 1)));
     }
@@ -46,7 +52,10 @@ pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspecti
         let values = values_of(row, &columns, inspection);
         count += values.len();
         if count > MAX_VALUES {
-            return Err(Finding::at_line(row.line, format!("more than {MAX_VALUES} values; split the file by columns")));
+            return Err(Finding::at_line(
+                row.line,
+                format!("more than {MAX_VALUES} values; split the file by columns"),
+            ));
         }
         if values.iter().any(Option::is_some) {
             rows.push(Dated { day, line: row.line, row: values });

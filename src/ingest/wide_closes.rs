@@ -13,14 +13,23 @@ use crate::market::instrument::Symbol;
 ///
 /// # Errors
 /// A line that ends the reading, or a header with a name that is no symbol.
-pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
+pub fn read(
+    table: &mut Table<'_>,
+    header: &Header,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Parsed, Finding> {
     let wide = wide::read(table, header, source, inspection)?;
     let mut prices = Vec::with_capacity(wide.columns.len());
     for (at, column) in wide.columns.iter().enumerate() {
         let symbol = Symbol::parse(&column.name).map_err(|e| Finding::at_field(1, &column.name, e.to_string()))?;
         let bars = bars_of(&wide.rows, at, column, inspection);
         if bars.is_empty() {
-            inspection.warnings.push(Finding { line: None, column: Some(column.name.clone()), reason: "the column is empty; left out".into() });
+            inspection.warnings.push(Finding {
+                line: None,
+                column: Some(column.name.clone()),
+                reason: "the column is empty; left out".into(),
+            });
             continue;
         }
         quality::inspect(&bars, Some(&column.name), inspection);
@@ -34,7 +43,12 @@ pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspecti
     Ok(Parsed::Prices(prices))
 }
 
-fn bars_of(rows: &[Dated<Vec<Option<f64>>>], at: usize, column: &Column, inspection: &mut Inspection) -> Vec<Dated<Bar>> {
+fn bars_of(
+    rows: &[Dated<Vec<Option<f64>>>],
+    at: usize,
+    column: &Column,
+    inspection: &mut Inspection,
+) -> Vec<Dated<Bar>> {
     let mut bars = Vec::new();
     for dated::Dated { day, line, row } in rows {
         let Some(close) = row[at] else { continue };

@@ -16,7 +16,12 @@ use crate::market::instrument::Symbol;
 ///
 /// # Errors
 /// A line that ends the reading, or a file name that is no symbol.
-pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
+pub fn read(
+    table: &mut Table<'_>,
+    header: &Header,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Parsed, Finding> {
     let symbol = symbol_of_file(source.name, inspection)?;
     let columns = Columns::find(header)?;
     read_rows(table, &columns, symbol, source, inspection)
@@ -26,17 +31,27 @@ pub fn read(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspecti
 ///
 /// # Errors
 /// As [`read`]; also a second line without exactly one ticker.
-pub fn read_three_lines(table: &mut Table<'_>, header: &Header, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
+pub fn read_three_lines(
+    table: &mut Table<'_>,
+    header: &Header,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Parsed, Finding> {
     let missing = || Finding::of_file("the header has fewer than three lines");
     let tickers = table.header_line()?.ok_or_else(missing)?;
     table.header_line()?.filter(|h| h.keys().first().is_some_and(|k| k == "date")).ok_or_else(missing)?;
     let ticker = tickers.name(1);
     if tickers.names().iter().skip(1).any(|name| name != ticker) {
-        return Err(Finding::at_line(2, "the file holds several tickers; write one file a ticker, or a wide file of closes"));
+        return Err(Finding::at_line(
+            2,
+            "the file holds several tickers; write one file a ticker, or a wide file of closes",
+        ));
     }
     let symbol = Symbol::parse(ticker).map_err(|e| Finding::at_field(2, "Ticker", e.to_string()))?;
     if !symbol_of_file(source.name, &mut Inspection::default()).is_ok_and(|named| named == symbol) {
-        inspection.warnings.push(Finding::at_line(2, format!("the header says {symbol}, the file name does not; the header is used")));
+        inspection
+            .warnings
+            .push(Finding::at_line(2, format!("the header says {symbol}, the file name does not; the header is used")));
     }
     let dated = std::iter::once("Date").chain(header.names().iter().skip(1).map(String::as_str));
     let columns = Columns::find(&Header::new(dated))?;
@@ -104,23 +119,37 @@ struct Tally {
     adjusted_decimals: usize,
 }
 
-fn read_rows(table: &mut Table<'_>, columns: &Columns, symbol: Symbol, source: Source<'_>, inspection: &mut Inspection) -> Result<Parsed, Finding> {
+fn read_rows(
+    table: &mut Table<'_>,
+    columns: &Columns,
+    symbol: Symbol,
+    source: Source<'_>,
+    inspection: &mut Inspection,
+) -> Result<Parsed, Finding> {
     columns.warn(inspection);
     let (mut rows, mut tally) = (Vec::new(), Tally::default());
     while let Some(row) = table.next_row()? {
         let day = dated::day_of(row, columns.date, columns.header.name(columns.date), source.today, inspection);
         let Some(day) = day else { continue };
         match quote_of(row, day, columns, &mut tally) {
-            Ok(Some(quote)) => rows.push(Dated { day, line: row.line, row: quote }),
-            Ok(None) => inspection.warnings.push(Finding::at_line(row.line, format!("{day} has no close; the row is left out"))),
-            Err(problem) => inspection.problems.push(problem),
+            Ok(Some(quote)) => rows.push(Dated { day, line: row.line, row: Some(quote) }),
+            Ok(None) => {
+                inspection.warnings.push(Finding::at_line(row.line, format!("{day} has no close; the row is left out")))
+            }
+            Err(problem) => {
+                inspection.problems.push(problem);
+                // A broken row still counts as a row of its day, so that a second one is noticed.
+                rows.push(Dated { day, line: row.line, row: None });
+            }
         }
     }
     if let Some(line) = tally.first_normalized {
         let reason = format!("{} numbers with currency signs or thousands separators were put right", tally.normalized);
         inspection.warnings.push(Finding::at_line(line, reason));
     }
-    let rows = dated::in_order(rows, inspection);
+    let ordered = dated::in_order(rows, inspection).into_iter();
+    let rows: Vec<Dated<Quote>> =
+        ordered.filter_map(|r| Some(Dated { day: r.day, line: r.line, row: r.row? })).collect();
     if rows.is_empty() && inspection.problems.is_empty() {
         return Err(Finding::of_file("the file has no row with a close"));
     }
@@ -128,25 +157,37 @@ fn read_rows(table: &mut Table<'_>, columns: &Columns, symbol: Symbol, source: S
 }
 
 /// Checks one row; `None` when it has no close.
-fn quote_of(row: Row<'_>, day: crate::market::bar::Day, columns: &Columns, tally: &mut Tally) -> Result<Option<Quote>, Finding> {
+fn quote_of(
+    row: Row<'_>,
+    day: crate::market::bar::Day,
+    columns: &Columns,
+    tally: &mut Tally,
+) -> Result<Option<Quote>, Finding> {
     let mut number = |column: Option<usize>| -> Result<Option<f64>, Finding> {
         let Some(column) = column else { return Ok(None) };
-        let read = value::number(row.field(column)).map_err(|reason| Finding::at_field(row.line, columns.header.name(column), reason))?;
+        let read = value::number(row.field(column))
+            .map_err(|reason| Finding::at_field(row.line, columns.header.name(column), reason))?;
         if read.is_some_and(|n| n.normalized) {
             tally.normalized += 1;
             tally.first_normalized.get_or_insert(row.line);
         }
         Ok(read.map(|n| n.value))
     };
-    let (open, high, low, volume) = (number(columns.open)?, number(columns.high)?, number(columns.low)?, number(columns.volume)?);
+    let (open, high, low, volume) =
+        (number(columns.open)?, number(columns.high)?, number(columns.low)?, number(columns.volume)?);
     let (close, adjusted) = (number(Some(columns.close))?, number(columns.adjusted)?);
     let Some(close) = close else { return Ok(None) };
     let bar = Bar::new(BarFields { day, open, high, low, close, volume }).map_err(|e| columns.blame(row.line, e))?;
     if let (Some(column), Some(price)) = (columns.adjusted, adjusted.filter(|a| *a <= 0.0)) {
-        return Err(Finding::at_field(row.line, columns.header.name(column), format!("the adjusted close must be above zero, not {price}")));
+        return Err(Finding::at_field(
+            row.line,
+            columns.header.name(column),
+            format!("the adjusted close must be above zero, not {price}"),
+        ));
     }
     tally.close_decimals = tally.close_decimals.max(value::decimals(row.field(columns.close)));
-    tally.adjusted_decimals = tally.adjusted_decimals.max(columns.adjusted.map_or(0, |c| value::decimals(row.field(c))));
+    tally.adjusted_decimals =
+        tally.adjusted_decimals.max(columns.adjusted.map_or(0, |c| value::decimals(row.field(c))));
     Ok(Some(Quote { bar, adjusted }))
 }
 
@@ -163,10 +204,17 @@ impl Columns {
     }
 }
 
-fn series(symbol: Symbol, columns: &Columns, rows: &[Dated<Quote>], tally: &Tally, inspection: &mut Inspection) -> PriceSeries {
+fn series(
+    symbol: Symbol,
+    columns: &Columns,
+    rows: &[Dated<Quote>],
+    tally: &Tally,
+    inspection: &mut Inspection,
+) -> PriceSeries {
     let bars: Vec<Dated<Bar>> = rows.iter().map(|r| Dated { day: r.day, line: r.line, row: r.row.bar }).collect();
     quality::inspect(&bars, None, inspection);
-    let days: Vec<AdjustedDay> = rows.iter().map(|r| AdjustedDay { day: r.day, close: r.row.bar.close(), adjusted: r.row.adjusted }).collect();
+    let days: Vec<AdjustedDay> =
+        rows.iter().map(|r| AdjustedDay { day: r.day, close: r.row.bar.close(), adjusted: r.row.adjusted }).collect();
     let half_unit = |decimals: usize| 0.5 * 0.1f64.powi(i32::try_from(decimals).unwrap_or(i32::MAX));
     let rounding = Rounding { close: half_unit(tally.close_decimals), adjusted: half_unit(tally.adjusted_decimals) };
     let derived = actions::derive(&days, rounding);

@@ -35,8 +35,8 @@ pub struct RankedAction {
     /// Expected payoff over the horizon under the belief, as a fraction of one unit held.
     #[schema(example = 0.0021)]
     pub value: f64,
-    /// Range of the payoff over the columns of the game.
-    pub interval: Option<Interval>,
+    /// Range of the payoff over the models, at the crowd that is believed.
+    pub interval: Option<PayoffInterval>,
     /// Share of the remaining columns in which the action is a best response, 0..1.
     #[schema(minimum = 0, maximum = 1)]
     pub best_response_share: Option<f64>,
@@ -47,6 +47,15 @@ pub struct RankedAction {
     /// What the policy would do, 0..1.
     #[schema(minimum = 0, maximum = 1)]
     pub policy_probability: Option<f64>,
+}
+
+/// The lowest and the highest payoff that the models give an action.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PayoffInterval {
+    /// Lowest payoff.
+    pub low: f64,
+    /// Highest payoff.
+    pub high: f64,
 }
 
 /// Why an action dropped out of the game.

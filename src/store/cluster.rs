@@ -26,7 +26,7 @@ use super::programs::{Programs, ProgramsError, SearchPath, find_programs};
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a folder may stay locked by a process that is just ending.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A log above this size is set aside at the next start.
 const LOG_LIMIT_BYTES: u64 = 10 << 20;

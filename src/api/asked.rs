@@ -1,0 +1,177 @@
+//! What a request for opinions asks: read once from path, query and headers.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use utoipa::IntoParams;
+
+use crate::api::condition::Condition;
+use crate::api::parameters::{self, Parameters};
+use crate::api::problem::Problem;
+use crate::api::problem_type::ProblemType;
+use crate::market::bar::Day;
+use crate::market::horizon::Horizon;
+use crate::market::instrument::Symbol;
+use crate::opinion::schemas;
+
+/// Opinions a page holds unless asked otherwise.
+pub const PAGE_DEFAULT: usize = 100;
+/// Opinions a page holds at most.
+pub const PAGE_MAX: usize = 1000;
+
+const OF_ONE: [&str; 4] = ["horizon", "as_of", "fields", "wait"];
+const OF_MANY: [&str; 7] = ["horizon", "symbols", "limit", "cursor", "fields", "as_of", "wait"];
+
+/// Which opinions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// How far they look ahead.
+    pub horizon: Horizon,
+    /// Only of these; `None` for all.
+    pub symbols: Option<Vec<Symbol>>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only after this symbol.
+    pub cursor: Option<Symbol>,
+    /// Only these fields; `None` for all.
+    pub fields: Option<Vec<String>>,
+}
+
+impl Selection {
+    /// Whether it is what a request without parameters (but for the horizon) asks.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.symbols.is_none() && self.cursor.is_none() && self.fields.is_none() && self.limit == PAGE_DEFAULT
+    }
+}
+
+/// What stands beside the selection.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// From the ledger as it was at the end of this day.
+    pub as_of: Option<Day>,
+    /// Hold the request so long for a change.
+    pub wait: Option<Duration>,
+    /// What the client has already.
+    pub condition: Condition,
+}
+
+/// A request for one opinion.
+#[derive(Debug, Clone)]
+pub struct AskedOne {
+    /// Of whom.
+    pub symbol: Symbol,
+    /// Which.
+    pub selection: Selection,
+    /// How.
+    pub circumstances: Circumstances,
+}
+
+/// A request for many opinions.
+#[derive(Debug, Clone)]
+pub struct AskedMany {
+    /// Which.
+    pub selection: Selection,
+    /// How.
+    pub circumstances: Circumstances,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AskedOne {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path_text(parts, state).await?;
+        let mut parameters = Parameters::read(&parts.uri, &OF_ONE);
+        let symbol = parameters.path::<Symbol>("symbol", &text);
+        let (selection, circumstances) = read(&mut parameters, parts);
+        parameters.finish()?;
+        // Without a symbol the reading has just failed.
+        let symbol = symbol.ok_or_else(|| Problem::new(ProblemType::NotFound, "no symbol"))?;
+        Ok(Self { symbol, selection, circumstances })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AskedMany {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut parameters = Parameters::read(&parts.uri, &OF_MANY);
+        let (selection, circumstances) = read(&mut parameters, parts);
+        parameters.finish()?;
+        Ok(Self { selection, circumstances })
+    }
+}
+
+/// The last part of the path, decoded.
+///
+/// # Errors
+/// 404 when it is not UTF-8.
+pub async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text).map_err(|_| Problem::new(ProblemType::NotFound, "the address cannot be decoded"))
+}
+
+fn read(parameters: &mut Parameters, parts: &Parts) -> (Selection, Circumstances) {
+    let limit = parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64));
+    let selection = Selection {
+        horizon: parameters.take("horizon", str::parse).unwrap_or(Horizon::FourWeeks),
+        symbols: parameters.take("symbols", parameters::symbols),
+        limit: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_DEFAULT),
+        cursor: parameters.take("cursor", Symbol::parse),
+        fields: parameters.take("fields", parameters::fields),
+    };
+    let as_of = parameters.take("as_of", parameters::day);
+    let wait = parameters.take("wait", parameters::wait);
+    if as_of.is_some() && wait.is_some() {
+        parameters.refuse("wait", "cannot stand beside as_of: the past does not change");
+    }
+    (selection, Circumstances { as_of, wait, condition: Condition::read(&parts.headers) })
+}
+
+/// Documentation of the parameters of one opinion.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the documentation reads the fields")]
+pub struct OneParameters {
+    /// How far the opinion looks ahead; `4w` unless given.
+    #[param(schema_with = schemas::horizon)]
+    horizon: Option<String>,
+    /// Answer from the ledger as it was at the end of this day (UTC).
+    #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
+    as_of: Option<String>,
+    /// Comma-separated names of the fields wanted; all unless given.
+    #[param(example = "action,price")]
+    fields: Option<String>,
+    /// With `If-None-Match`: hold the request until the answer changes, at most so many seconds (0s to 60s).
+    #[param(pattern = "^[0-9]{1,2}s?$", example = "30s")]
+    wait: Option<String>,
+}
+
+/// Documentation of the parameters of many opinions.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the documentation reads the fields")]
+pub struct ManyParameters {
+    /// How far the opinions look ahead; `4w` unless given.
+    #[param(schema_with = schemas::horizon)]
+    horizon: Option<String>,
+    /// Comma-separated symbols in any case, at most 1000; all unless given.
+    #[param(example = "BABA,JD")]
+    symbols: Option<String>,
+    /// At most so many; 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Continue where the page before ended: its `next`.
+    #[param(schema_with = schemas::symbol)]
+    cursor: Option<String>,
+    /// Comma-separated names of the fields wanted of each opinion; all unless given.
+    #[param(example = "symbol,action")]
+    fields: Option<String>,
+    /// Answer from the ledger as it was at the end of this day (UTC).
+    #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
+    as_of: Option<String>,
+    /// With `If-None-Match`: hold the request until the answer changes, at most so many seconds (0s to 60s).
+    #[param(pattern = "^[0-9]{1,2}s?$", example = "30s")]
+    wait: Option<String>,
+}

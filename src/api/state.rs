@@ -1,0 +1,100 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use axum::http::HeaderValue;
+use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::api::auth::KeyRing;
+use crate::api::board::Board;
+use crate::api::problem::Problem;
+use crate::api::problem_type::ProblemType;
+
+/// What the operator decides.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether the store holds a simulated market, which takes no real prices.
+    pub simulated: bool,
+    /// Whether reading needs a key, too.
+    pub private: bool,
+    /// Origins whose pages may read the answers.
+    pub cors_origins: Vec<HeaderValue>,
+    /// Requests that may ask the store at once.
+    pub max_concurrency: usize,
+    /// Requests that may wait for a change at once.
+    pub max_waiters: usize,
+    /// A request that has not been answered by then is given up.
+    pub request_time: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            simulated: false,
+            private: false,
+            cors_origins: Vec::new(),
+            max_concurrency: 512,
+            max_waiters: 1000,
+            request_time: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What every handler shares; cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// The store.
+    pub pool: PgPool,
+    /// The published answers.
+    pub board: Arc<Board>,
+    /// The keys that were shown lately.
+    pub keys: Arc<KeyRing>,
+    /// What the operator decided.
+    pub settings: Arc<Settings>,
+    store_slots: Arc<Semaphore>,
+    waiting_slots: Arc<Semaphore>,
+}
+
+impl AppState {
+    /// The shared state.
+    #[must_use]
+    pub fn new(pool: PgPool, board: Arc<Board>, settings: Settings) -> Self {
+        Self {
+            keys: Arc::new(KeyRing::new(pool.clone())),
+            store_slots: Arc::new(Semaphore::new(settings.max_concurrency)),
+            waiting_slots: Arc::new(Semaphore::new(settings.max_waiters)),
+            pool,
+            board,
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// A place among the requests that ask the store. Answers from memory need none, so they go on under any load.
+    ///
+    /// # Errors
+    /// 503 when all are taken.
+    pub fn store_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        slot(&self.store_slots, "too many requests are asking the store")
+    }
+
+    /// A place among the requests that wait for a change.
+    ///
+    /// # Errors
+    /// 503 when all are taken.
+    pub fn waiting_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        slot(&self.waiting_slots, "too many requests are waiting for a change; ask without wait")
+    }
+}
+
+impl FromRef<AppState> for PgPool {
+    fn from_ref(state: &AppState) -> Self {
+        state.pool.clone()
+    }
+}
+
+fn slot(slots: &Arc<Semaphore>, detail: &str) -> Result<OwnedSemaphorePermit, Problem> {
+    slots.clone().try_acquire_owned().map_err(|_| Problem::new(ProblemType::Overloaded, detail))
+}

@@ -1,0 +1,91 @@
+//! Small commands for scripts: a throw-away Postgres, a health check, the README's table.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::cli::Cli;
+use crate::config::{StoreConfig, markdown_table};
+use crate::store::embedded::{Embedded, EmbeddedOptions};
+use crate::store::pool;
+use crate::store::programs::SearchPath;
+
+/// How long a service may take to say that it is alive.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Runs a command with `DATABASE_URL` naming a private throw-away Postgres with the current schema, in memory where the
+/// system offers it. A `DATABASE_URL` that is already set is used as it is.
+///
+/// # Errors
+/// When Postgres or the command cannot be started.
+pub async fn with_postgres(config: &StoreConfig, command: &[OsString]) -> anyhow::Result<ExitCode> {
+    if let Some(url) = config.url() {
+        pool::migrate(&url).await?;
+        return run(command, &url).await;
+    }
+    let folder = throw_away_folder()?;
+    let options = EmbeddedOptions {
+        data_dir: folder.path().join("store"),
+        durable: false,
+        search: SearchPath::from_env(Some(config.postgres_dir.clone())),
+    };
+    let embedded = Embedded::start(options).await?;
+    let url = embedded.url("forecastd");
+    pool::ensure_database(&url, &embedded.url("postgres")).await?;
+    pool::migrate(&url).await?;
+    let code = run(command, &url).await;
+    embedded.stop().await?;
+    code
+}
+
+/// Asks the service at an address whether it is alive.
+///
+/// # Errors
+/// When it does not answer `200`.
+pub async fn health(address: SocketAddr) -> anyhow::Result<ExitCode> {
+    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    let ask = async {
+        let mut stream = TcpStream::connect((host, address.port())).await?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = [0u8; 12];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(HEALTH_PATIENCE, ask).await.context("no answer in time")??;
+    anyhow::ensure!(answer.ends_with(b" 200"), "the service is not healthy");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration tables of the README, from the definitions of the command line.
+#[must_use]
+pub fn config_table() -> String {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").map(markdown_table).unwrap_or_default();
+    format!("Every command:\n\n{}\n`serve` (`train` and `evaluate` share those from `--members` on):\n\n{serve}", markdown_table(&command))
+}
+
+async fn run(command: &[OsString], url: &str) -> anyhow::Result<ExitCode> {
+    let (program, arguments) = command.split_first().context("no command was given")?;
+    let status = Command::new(program).args(arguments).env("DATABASE_URL", url).status().await;
+    let status = status.with_context(|| format!("{} cannot be started", Path::new(program).display()))?;
+    Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// A folder in memory where there is one: a test database costs a third there.
+fn throw_away_folder() -> std::io::Result<tempfile::TempDir> {
+    let memory = PathBuf::from("/dev/shm");
+    let builder = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("forecastd-test-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        builder
+    };
+    builder().tempdir_in(memory).or_else(|_| builder().tempdir())
+}
