@@ -9,11 +9,135 @@ pub mod market {
     pub mod history;
     pub mod horizon;
     pub mod instrument;
+    pub mod simulated_bars;
+    pub mod simulated_paths;
+    pub mod simulated_reports;
+    pub mod simulation;
 }
 
 pub mod cli;
 pub mod config;
 pub mod telemetry;
+
+/// What is computed from the past: the four factors, and from the future: the targets.
+pub mod features {
+    pub mod balance_sheet;
+    pub(crate) mod filing_view;
+    pub mod fundamentals;
+    pub mod market;
+    pub mod momentum;
+    pub mod price_basis;
+    pub mod risk;
+    #[cfg(test)]
+    pub(crate) mod sample_history;
+    pub mod schema;
+    pub(crate) mod share_counts;
+    pub mod states;
+    pub mod table;
+    pub mod targets;
+    pub mod universe;
+    pub(crate) mod windows;
+}
+
+/// The joint distribution of the coming returns: volatilities, correlations, draws, ranks, intervals.
+pub mod scenario {
+    pub mod adaptive;
+    pub mod conformal;
+    pub mod covariance;
+    pub mod draws;
+    pub mod index_watch;
+    pub mod joint;
+    pub mod pooled;
+    pub mod ranks;
+    pub mod recipes;
+    pub mod shrinkage;
+    pub mod volatility;
+    pub mod volatility_inputs;
+    pub mod windows;
+}
+
+/// What to do: the game of a holder against models and crowd.
+pub mod decision {
+    pub mod action;
+    pub mod bisection;
+    pub mod dominance;
+    pub mod equilibrium;
+    pub mod explanation;
+    pub mod game;
+    pub mod holder;
+    pub mod nash;
+    pub mod ranking;
+    pub mod signal;
+}
+
+/// How likely a default is, and the grade that says so.
+pub mod rating {
+    pub mod credit_grades;
+    pub mod first_passage;
+    pub mod merton;
+    pub mod probability;
+    pub mod rate;
+    pub mod scale;
+    pub mod structure;
+    pub mod term;
+    pub mod variance;
+}
+
+/// How good forecasts were: outcomes, scores, paired tests, gates.
+pub mod evaluation {
+    #[cfg(test)]
+    pub(crate) mod agreement;
+    pub mod direction_scorecard;
+    pub mod forecast_csv;
+    pub mod forecasts;
+    pub mod gate;
+    pub mod interval_scorecard;
+    pub mod multiple_testing;
+    pub mod outcomes;
+    pub mod paired_tests;
+    pub mod quantile_scorecard;
+    pub mod rank_scorecard;
+    pub mod rank_scores;
+    pub mod report;
+    pub mod scorecard;
+    pub mod scores;
+    pub mod split;
+    pub mod volatility_scorecard;
+}
+
+/// The network: the only place where Burn lives.
+pub mod learning {
+    pub mod arrays;
+    pub mod artifact;
+    pub mod batch;
+    pub mod dataset;
+    pub mod ensemble;
+    pub mod forecast;
+    pub mod loss;
+    pub mod network;
+    pub mod objective;
+    #[cfg(test)]
+    pub(crate) mod planted;
+    pub mod recipe;
+    pub mod scaler;
+    pub mod sharing;
+    pub mod task;
+    pub mod training;
+    pub mod validation;
+}
+
+/// What is forecast on a day, head by head from whoever holds the seat.
+pub mod forecast {
+    pub mod audition;
+    pub mod calibration;
+    pub mod day;
+    pub mod prepared;
+    pub mod samples;
+    pub mod settings;
+    pub mod state;
+    pub mod walk;
+    pub mod training;
+}
 
 /// What is said: the answers, as they stand in the ledger.
 pub mod opinion {
@@ -33,12 +157,18 @@ pub mod opinion {
 pub mod ingest {
     pub mod actions;
     pub mod dated;
+    #[cfg(test)]
+    pub(crate) mod dirty_files;
     pub mod factors;
     pub mod filings;
     pub mod finding;
     pub mod lines;
     pub mod parse;
+    #[cfg(test)]
+    pub(crate) mod properties;
     pub mod quality;
+    #[cfg(test)]
+    pub(crate) mod real_files;
     pub mod recognize;
     pub mod symbol_of_file;
     pub mod table;
@@ -55,6 +185,7 @@ pub mod jobs {
     pub mod keys;
     pub mod progress;
     pub mod tools;
+    pub mod train;
     pub mod verify;
 }
 

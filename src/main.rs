@@ -7,7 +7,7 @@ use clap::Parser;
 use forecastd::cli::{Cli, Command};
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::jobs::{keys, tools};
-use forecastd::jobs::{import, verify};
+use forecastd::jobs::{import, train, verify};
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::telemetry;
 
@@ -36,6 +36,13 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             let report = import::import(&store.pool, &arguments.paths).await?;
             close(server, store).await?;
             Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Train(arguments) => {
+            let server = Server::start(store_options(&cli.store), true).await?;
+            let store = if arguments.simulated { server.simulated().await? } else { server.current().await? };
+            println!("{}", train::train(&store, &arguments.recipe).await?);
+            close(server, store).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Verify { expect } => {
             let (server, store) = open_current(&cli.store).await?;

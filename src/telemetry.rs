@@ -1,5 +1,7 @@
 //! Messages: structured, to standard error, in text or JSON.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -16,6 +18,7 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     match format {
         LogFormat::Text => {
             let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+            let layer = layer.with_ansi(std::io::stderr().is_terminal());
             registry.with(layer).try_init()?;
         }
         LogFormat::Json => {

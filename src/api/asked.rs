@@ -83,7 +83,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedOne {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text = path_text(parts, state).await?;
         let mut parameters = Parameters::read(&parts.uri, &OF_ONE);
-        let symbol = parameters.path::<Symbol>("symbol", &text);
+        let symbol = parameters.place("symbol", &text, Symbol::parse);
         let (selection, circumstances) = read(&mut parameters, parts);
         parameters.finish()?;
         // Without a symbol the reading has just failed.

@@ -1,6 +1,5 @@
 //! Conditional requests: which encoding, whether the client has it already, and the answer that follows.
 
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -45,7 +44,7 @@ impl Condition {
 
     /// The whole answer, or 304 when the client has it.
     #[must_use]
-    pub fn respond(&self, ready: &Arc<Ready>, cache_control: HeaderValue) -> Response {
+    pub fn respond(&self, ready: &Ready, cache_control: HeaderValue) -> Response {
         let (representation, encoding) = self.select(ready);
         let met = self.is_met_by(ready);
         let body = if met { Body::empty() } else { Body::from(representation.body.clone()) };

@@ -105,7 +105,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 fn with_problem_body(mut response: Response, request_id: &HeaderValue, head_only: bool) -> Response {
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let Some(problem) = response.extensions_mut().remove::<Problem>().or_else(|| library_problem(&response)) else {
+        return response;
+    };
     let body = problem.body(request_id.to_str().unwrap_or_default());
     let bytes = serde_json::to_vec(&body).unwrap_or_default();
     let headers = response.headers_mut();
@@ -116,6 +118,16 @@ fn with_problem_body(mut response: Response, request_id: &HeaderValue, head_only
         *response.body_mut() = Body::from(bytes);
     }
     response
+}
+
+/// Libraries answer errors in plain text; these get the form of all others. The status then follows the kind.
+fn library_problem(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    let plain = media_type.is_none_or(|t| t.as_bytes().starts_with(b"text/plain"));
+    let failed = status.is_client_error() || status.is_server_error();
+    let kind = ProblemType::of_status(status);
+    (failed && plain && kind.status() == status).then(|| Problem::new(kind, kind.meaning()))
 }
 
 fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {

@@ -1,7 +1,6 @@
 //! Query parameters: every one is known, given once, and read into a checked type; all that fail are reported at once.
 
 use std::fmt::Display;
-use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::Query;
@@ -46,19 +45,18 @@ impl Parameters {
 
     /// The parameter as `parse` reads it; `None` when it is absent or refused.
     pub fn take<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        let (_, text) = self.pairs.iter().find(|(given, _)| given == name)?;
-        match parse(text) {
-            Ok(value) => Some(value),
-            Err(reason) => {
-                self.errors.push(FieldError::parameter(name, reason.to_string()));
-                None
-            }
-        }
+        let text = self.pairs.iter().find(|(given, _)| given == name)?.1.clone();
+        self.place(name, &text, parse)
     }
 
     /// A value that came with the path rather than the query.
-    pub fn path<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
-        match text.parse() {
+    pub fn place<T, E: Display>(
+        &mut self,
+        name: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(text) {
             Ok(value) => Some(value),
             Err(reason) => {
                 self.errors.push(FieldError::parameter(name, reason.to_string()));

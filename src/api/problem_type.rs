@@ -10,8 +10,8 @@ use crate::api::tag;
 /// Kinds of problems. Names and statuses are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemType {
-    /// The body cannot be read at all.
-    MalformedBody,
+    /// The address or the body cannot be read at all.
+    MalformedRequest,
     /// No key, or one that is unknown, revoked or expired.
     Unauthorized,
     /// The key lacks the scope.
@@ -49,7 +49,7 @@ pub enum ProblemType {
 impl ProblemType {
     /// All kinds, by status.
     pub const ALL: [Self; 17] = [
-        Self::MalformedBody,
+        Self::MalformedRequest,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -71,7 +71,7 @@ impl ProblemType {
     /// The status, the stable name, and the title.
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::MalformedBody => (StatusCode::BAD_REQUEST, "malformed-body", "Malformed body"),
+            Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed-request", "Malformed request"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Key missing or not valid"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Key lacks the scope"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
@@ -97,6 +97,16 @@ impl ProblemType {
     #[must_use]
     pub fn status(self) -> StatusCode {
         self.row().0
+    }
+
+    /// The kind of an error that a library formed, which knows only its status.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.status() == status).unwrap_or(if status.is_server_error() {
+            Self::Internal
+        } else {
+            Self::MalformedRequest
+        })
     }
 
     /// Last part of the type's address.
@@ -132,7 +142,7 @@ impl ProblemType {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::MalformedBody => "The body is not the JSON that the operation expects. Nothing was stored.",
+            Self::MalformedRequest => "The address cannot be decoded, or the body is not the JSON that the operation expects. Nothing was stored.",
             Self::Unauthorized => "Send `Authorization: Bearer KEY` with a key made by `forecastd keys create`.",
             Self::Forbidden => "The key is valid but was made without the scope that the operation needs.",
             Self::NotFound => "Nothing lies at this address. `/openapi.json` lists the operations.",

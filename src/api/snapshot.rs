@@ -222,7 +222,8 @@ fn stale_from(valid_until: Day) -> DateTime<Utc> {
     day.and_time(NaiveTime::MIN).and_utc()
 }
 
-/// Where opinions of that kind and horizon lie.
-fn shelf(kind: Kind, horizon: Horizon) -> Horizon {
+/// The horizon under which opinions of that kind and horizon are published and found.
+#[must_use]
+pub fn shelf(kind: Kind, horizon: Horizon) -> Horizon {
     if kind == Kind::Rating { Horizon::FourWeeks } else { horizon }
 }

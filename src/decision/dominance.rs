@@ -1,7 +1,7 @@
 //! Dominated actions, and what is left when nobody plays them.
 //!
-//! The crowd are holders with the same payoffs, so an action eliminated for the holder is eliminated for the crowd and the
-//! columns of that crowd action go.
+//! The crowd are holders with the same payoffs, so an action eliminated for the holder is eliminated for the crowd and
+//! the columns of that crowd action go.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,8 @@ impl Reduction {
 
 /// Looks for a strictly, then a weakly dominant action, and else eliminates strictly dominated actions in rounds.
 ///
-/// Within a round all dominated actions leave together; for strict dominance the order does not matter for what is left.
+/// Within a round all dominated actions leave together; for strict dominance the order does not matter for what is
+/// left.
 #[must_use]
 pub fn reduce(matrix: &PayoffMatrix) -> Reduction {
     let game = Play::start(matrix);
@@ -182,8 +183,8 @@ fn beats(columns: &[&Column], better: Action, action: Action, kind: EliminationK
 
 /// The mixture `q first + (1 - q) second` that is better than `action` in every column, if any.
 ///
-/// Each column bounds q from one side; the open interval between the bounds is not empty when such a mixture exists. Its
-/// middle is tried in every column before it is believed, so that rounding never eliminates an action.
+/// Each column bounds q from one side; the open interval between the bounds is not empty when such a mixture exists.
+/// Its middle is tried in every column before it is believed, so that rounding never eliminates an action.
 fn dominating_mixture(columns: &[&Column], action: Action, first: Action, second: Action) -> Option<MixedStrategy> {
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
     for column in columns {

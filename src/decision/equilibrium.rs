@@ -1,7 +1,7 @@
 //! The logit quantal response equilibrium: what a crowd does that mostly, not always, sees what is better.
 //!
-//! McKelvey and Palfrey (1995): each action is taken with probability proportional to `exp(precision x payoff)`, and the
-//! payoffs are those against a crowd that acts so itself.
+//! McKelvey and Palfrey (1995): each action is taken with probability proportional to `exp(precision x payoff)`, and
+//! the payoffs are those against a crowd that acts so itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -84,9 +84,9 @@ impl CrowdGame {
 
 /// The logit quantal response equilibrium of two players with two actions each, as (p, q).
 ///
-/// `p = 1/(1 + exp(-precision row_gain(q)))` is the row player's probability of its first action, whose advantage over the
-/// second is `row_gain(q)`; q and `column_gain(p)` likewise. One gain must rise and the other fall, or either be constant,
-/// as in games of matching pennies; then the equilibrium is unique.
+/// `p = 1/(1 + exp(-precision row_gain(q)))` is the row player's probability of its first action, whose advantage over
+/// the second is `row_gain(q)`; q and `column_gain(p)` likewise. One gain must rise and the other fall, or either be
+/// constant, as in games of matching pennies; then the equilibrium is unique.
 #[must_use]
 pub fn two_player_quantal_response(
     row_gain: impl Fn(f64) -> f64,

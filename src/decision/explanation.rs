@@ -173,7 +173,8 @@ impl Explanation {
             }
             Reason::Undecided => {
                 format!(
-                    "Hold because no action is best in {:.0} % of the {} cases: the models, or what other holders may do, point different ways.",
+                    "Hold because no action is best in {:.0} % of the {} cases: \
+                     the models, or what other holders may do, point different ways.",
                     100.0 * self.threshold,
                     self.remaining_columns
                 )

@@ -1,10 +1,10 @@
 //! The one-step game of a holder against the models and the other holders.
 //!
 //! A column is one way the world may be: model `j` is right, and the crowd does `b`. A row is the holder's action `a`:
-//! `U(a; j, b) = e_a mu_j - (lambda/2) e_a^2 sigma_j^2 - c |d_a| - eta sigma_j d_a b`, with `e_a` the exposure after the
-//! action and `d_a` its change. The first two terms are the certainty equivalent of the exposure, so what decides is how
-//! well risk is paid (volatility-managed exposure: Moreira and Muir 2017); the last says that trading with the crowd
-//! fills worse.
+//! `U(a; j, b) = e_a mu_j - (lambda/2) e_a^2 sigma_j^2 - c |d_a| - eta sigma_j d_a b`, with `e_a` the exposure after
+//! the action and `d_a` its change. The first two terms are the certainty equivalent of the exposure, so what decides
+//! is how well risk is paid (volatility-managed exposure: Moreira and Muir 2017); the last says that trading with the
+//! crowd fills worse.
 
 use serde::{Deserialize, Serialize};
 
@@ -121,8 +121,8 @@ impl PayoffMatrix {
     /// Any game of this form.
     ///
     /// # Errors
-    /// [`GameError`] when a number is not finite, a belief is negative, or the columns of an open action of the crowd have
-    /// no belief at all.
+    /// [`GameError`] when a number is not finite, a belief is negative, or the columns of an open action of the crowd
+    /// have no belief at all.
     pub fn from_columns(open: PerAction<bool>, columns: Vec<Column>) -> Result<Self, GameError> {
         for column in &columns {
             let finite = Action::ALL.into_iter().all(|action| column.payoffs[action].is_finite());
@@ -170,11 +170,12 @@ impl PayoffMatrix {
 
 /// Merges models with identical numbers and normalizes the belief over them.
 ///
-/// Without a belief each *distinct* model weighs the same: a model that repeats another adds nothing. With one (a weight
-/// for each model, in their order) the weights of merged models add up; a model without weight takes no part.
+/// Without a belief each *distinct* model weighs the same: a model that repeats another adds nothing. With one (a
+/// weight for each model, in their order) the weights of merged models add up; a model without weight takes no part.
 ///
 /// # Errors
-/// [`GameError`] when there is no model, a number is not finite, a volatility is not above 0, or the belief does not fit.
+/// [`GameError`] when there is no model, a number is not finite, a volatility is not above 0, or the belief does not
+/// fit.
 pub fn merge_models(models: &[ModelView], belief: Option<&[f64]>) -> Result<Vec<BelievedModel>, GameError> {
     if belief.is_some_and(|weights| weights.len() != models.len()) {
         return Err(GameError::Belief("one weight for each model is needed".to_owned()));

@@ -43,8 +43,8 @@ impl HolderType {
 
     /// Risk aversion lambda, per unit of exposure squared and variance.
     ///
-    /// A `holder` reveals it by holding one unit at long-run conditions: `lambda = mu0 / sigma_longrun^2`, where one unit
-    /// maximizes `e mu0 - (lambda/2) e^2 sigma_longrun^2`. `long_short` has [`LONG_SHORT_RISK_AVERSION`].
+    /// A `holder` reveals it by holding one unit at long-run conditions: `lambda = mu0 / sigma_longrun^2`, where one
+    /// unit maximizes `e mu0 - (lambda/2) e^2 sigma_longrun^2`. `long_short` has [`LONG_SHORT_RISK_AVERSION`].
     #[must_use]
     pub fn risk_aversion(self, long_run: LongRun) -> f64 {
         match self {

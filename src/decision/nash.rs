@@ -1,8 +1,8 @@
 //! All Nash equilibria of a small two-player game, by support enumeration.
 //!
-//! For each pair of supports of equal size the indifference conditions are solved, and the solution is kept where no action
-//! outside does better. Non-degenerate games have no other equilibria; in degenerate ones (ties), where equilibria may
-//! form segments, the answer holds at least one, and those that are solutions of such a system.
+//! For each pair of supports of equal size the indifference conditions are solved, and the solution is kept where no
+//! action outside does better. Non-degenerate games have no other equilibria; in degenerate ones (ties), where
+//! equilibria may form segments, the answer holds at least one, and those that are solutions of such a system.
 
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};

@@ -192,6 +192,7 @@ fn check(inputs: &SignalInputs) -> Result<(), DecisionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::game::Column;
     use crate::decision::holder::HolderType;
     use proptest::prelude::*;
 
@@ -278,7 +279,11 @@ mod tests {
                 prop_assert!(decision.dominance_share > 1.0 - 1e-12);
                 prop_assert!(decision.regret[decision.action].largest <= 0.0);
             }
+            let weight = |column: &Column| column.belief * response.probabilities[column.crowd];
             for ranked in &decision.ranking {
+                let columns = decision.payoffs.columns().iter();
+                let value: f64 = columns.map(|column| weight(column) * column.payoffs[ranked.action]).sum();
+                prop_assert!((ranked.value - value).abs() < 1e-12);
                 let (low, high) = ranked.interval.map_or((ranked.value, ranked.value), |i| (i.low, i.high));
                 prop_assert!(low <= ranked.value + 1e-12 && ranked.value <= high + 1e-12);
                 let regret = decision.regret[ranked.action];

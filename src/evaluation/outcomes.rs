@@ -26,10 +26,16 @@ pub fn session_return(instrument: &InstrumentHistory, session: usize) -> Option<
     (previous.is_finite() && value.is_finite()).then_some(value)
 }
 
-/// Log total return over the `horizon_sessions` after `session`; `None` when one of them is missing.
+/// Sums of log returns within this of 0 are rounding: the price came back to where it was.
+const ROUNDING: f64 = 1e-12;
+
+/// Log total return over the `horizon_sessions` after `session`, exactly 0 for an unchanged price (which is no rise, and
+/// ties with other unchanged prices); `None` when one of the sessions is missing.
 #[must_use]
 pub fn realized_return(instrument: &InstrumentHistory, session: usize, horizon_sessions: usize) -> Option<f64> {
-    (session + 1..=session + horizon_sessions).map(|s| session_return(instrument, s)).sum()
+    let returns = (session + 1..=session + horizon_sessions).map(|s| session_return(instrument, s));
+    let sum: f64 = returns.sum::<Option<f64>>()?;
+    Some(if sum.abs() < ROUNDING { 0.0 } else { sum })
 }
 
 /// Mean squared daily log return (no mean removed) over the `horizon_sessions` after `session`; `None` when one of them
@@ -114,6 +120,15 @@ mod tests {
         assert_eq!(realized_return(&history.instruments[1], 1, 3), None);
         assert!((realized_return(&history.instruments[1], 3, 2).unwrap() - 4f64.ln()).abs() < 1e-12);
         assert_eq!(realized_return(&history.instruments[1], 3, 3), None);
+    }
+
+    #[test]
+    fn an_unchanged_price_has_returned_exactly_nothing() {
+        let closes = [23.31, 23.57, 22.9, 24.03, 23.31];
+        let history = History::assemble(vec![rows("A", &closes)], vec![]);
+        let noisy: f64 = history.instruments[0].log_return[1..].iter().sum();
+        assert_ne!(noisy, 0.0);
+        assert_eq!(realized_return(&history.instruments[0], 0, 4), Some(0.0));
     }
 
     #[test]

@@ -121,7 +121,8 @@ mod tests {
         let (universe, inputs) = (Universe::new(&history), VolatilityInputs::new(&history));
         let row = RiskColumns::new((1, &history.instruments[1]), &inputs, &universe).row(600, None);
         for (name, value) in NAMES.iter().zip(row) {
-            let needs_more = name.starts_with("log_range") || ["log_turnover_20", "abnormal_volume", "log_illiquidity_60"].contains(name);
+            let needs_more = name.starts_with("log_range")
+                || ["log_turnover_20", "abnormal_volume", "log_illiquidity_60"].contains(name);
             assert_eq!(value.is_nan(), needs_more, "{name} {value}");
         }
     }

@@ -18,7 +18,9 @@ pub fn is_rankable(instrument: &InstrumentHistory, session: usize) -> bool {
     let Some(known) = instrument.log_return.get(..=session) else { return false };
     let present = |returns: &[f64]| returns.iter().filter(|r| r.is_finite()).count();
     let year = &known[known.len().saturating_sub(252)..];
-    present(known) >= RANKABLE_RETURNS && present(year) >= RANKABLE_IN_YEAR && !IndexWatch::new(instrument).is_index(session)
+    present(known) >= RANKABLE_RETURNS
+        && present(year) >= RANKABLE_IN_YEAR
+        && !IndexWatch::new(instrument).is_index(session)
 }
 
 /// The universe over all sessions of a history, each session seen from its own close.
@@ -38,13 +40,15 @@ impl Universe {
         let watches: Vec<IndexWatch> = history.instruments.iter().map(IndexWatch::new).collect();
         let mean_return: Vec<f64> = (0..history.sessions.len()).map(|t| mean_return(history, &watches, t)).collect();
         let fund = history.instruments.iter().find(|i| i.instrument.symbol.as_str() == MARKET_SYMBOL);
-        let market_return = mean_return.iter().enumerate().map(|(t, mean)| {
-            fund.map(|f| f.log_return[t]).filter(|r| r.is_finite()).unwrap_or(*mean)
-        });
+        let market_return = mean_return
+            .iter()
+            .enumerate()
+            .map(|(t, mean)| fund.map(|f| f.log_return[t]).filter(|r| r.is_finite()).unwrap_or(*mean));
         let market_return = market_return.collect();
-        let excess = history.instruments.iter().map(|i| {
-            RunningSums::new(i.log_return.iter().zip(&mean_return).map(|(r, mean)| (r - mean).powi(2)))
-        });
+        let excess = history
+            .instruments
+            .iter()
+            .map(|i| RunningSums::new(i.log_return.iter().zip(&mean_return).map(|(r, mean)| (r - mean).powi(2))));
         Self {
             returns: history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().copied())).collect(),
             excess: excess.collect(),

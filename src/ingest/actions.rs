@@ -255,7 +255,11 @@ mod tests {
         #[test]
         fn total_returns_are_those_of_the_adjusted_close(
             steps in prop::collection::vec(-0.05..0.05f64, 30..80),
-            planted in prop::collection::btree_map(1..30usize, (1u32..500, prop::sample::select(vec![1.0, 1.0, 1.0, 2.0, 3.0, 0.1])), 0..5),
+            planted in prop::collection::btree_map(
+                1..30usize,
+                (1u32..500, prop::sample::select(vec![1.0, 1.0, 1.0, 2.0, 3.0, 0.1])),
+                0..5,
+            ),
         ) {
             let (mut closes, mut actions) = (vec![500.0], vec![]);
             for (i, step) in steps.iter().enumerate() {

@@ -81,128 +81,105 @@ fn three_lines() -> Vec<u8> {
     [head.as_bytes(), &body].concat()
 }
 
-/// All files: the name, how to make it, and the decision.
-fn cases() -> Vec<(&'static str, Vec<u8>, Decision)> {
-    let mut with_bom = b"\xEF\xBB\xBF".to_vec();
-    with_bom.extend(changed(|_| {}).iter().flat_map(|b| if *b == b'\n' { vec![b'\r', b'\n'] } else { vec![*b] }));
-    let mut not_utf8 = changed(|lines| lines.insert(16, "# Quelle: B?rse".into()));
-    not_utf8.iter_mut().filter(|b| **b == b'?').for_each(|b| *b = 0xF6);
-    let mut cut = changed(|_| {});
-    cut.truncate(cut.len() - 30);
-    let us = |f: &[&str]| format!("{}/{}/{},{}", &f[0][5..7], &f[0][8..], &f[0][..4], f[1..].join(","));
-    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 73400320\n".to_vec();
+/// A file: its name, how to make it, and the decision.
+type Case = (&'static str, Vec<u8>, Decision);
+
+/// All files, in the order of their names.
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> =
+        [bad_rows(), bad_order_and_time(), bad_text(), other_notations()].into_iter().flatten().collect();
+    cases.sort_by_key(|case| case.0);
+    cases
+}
+
+fn bad_rows() -> Vec<Case> {
+    let null_rows = |l: &mut Vec<String>| {
+        l[11] = "2022-03-15,null,null,null,null,null,null".into();
+        l[41] = "2022-04-27,,,,,,".into();
+        l[51] = "2022-05-11,NaN,NaN,NaN,NaN,NaN,0".into();
+    };
+    let null_warnings = &[":12: 2022-03-15 has no close", ":42: 2022-04-27", ":52: 2022-05-11"];
+    let stale = |l: &mut Vec<String>| {
+        (21..27).for_each(|i| l[i] = with_field(&format!("{}{}", &l[i][..10], &l[20][10..]), 6, "0"))
+    };
+    let stale_warnings = &[
+        ": the symbol is taken from the file name without its number",
+        ":22: 6 rows to 2022-04-05 repeat the prices before them",
+    ];
+    let repeated = Refuse(":22: 2022-03-28 appears again with other values than on line 21");
+    let split_warning = &[":35: 2020-08-31: the close is not adjusted for a split of 4 for 1"];
     vec![
-        (
-            "01_missing_volume_column.csv",
-            rewritten(&HEADER[..34], |f| f[..6].join(",")),
-            Accept(64, &[":1: there is no column \"Volume\""]),
-        ),
-        (
-            "02_duplicate_date.csv",
-            changed(|l| l.insert(21, with_field(&l[20], 4, "101.25"))),
-            Refuse(":22: 2022-03-28 appears again with other values than on line 21"),
-        ),
+        ("02_duplicate_date.csv", changed(|l| l.insert(21, with_field(&l[20], 4, "101.25"))), repeated),
         (
             "03_negative_price.csv",
             changed(|l| l[31] = with_field(&l[31], 3, "-1.000000")),
             Refuse(":32 (Low): low must be above zero, not -1"),
         ),
-        (
-            "04_null_rows.csv",
-            changed(|l| {
-                (l[11], l[41], l[51]) = (
-                    "2022-03-15,null,null,null,null,null,null".into(),
-                    "2022-04-27,,,,,,".into(),
-                    "2022-05-11,NaN,NaN,NaN,NaN,NaN,0".into(),
-                )
-            }),
-            Accept(61, &[":12: 2022-03-15 has no close", ":42: 2022-04-27", ":52: 2022-05-11"]),
-        ),
+        ("04_null_rows.csv", changed(null_rows), Accept(61, null_warnings)),
         (
             "05_high_below_low.csv",
             changed(|l| l[26] = with_field(&with_field(&l[26], 2, "80"), 3, "120")),
             Refuse(":27 (High): high "),
         ),
-        (
-            "06_dates_newest_first.csv",
-            changed(|l| l[1..].reverse()),
-            Accept(64, &[":3: the rows are newest first; sorted"]),
-        ),
-        (
-            "07_dates_shuffled.csv",
-            changed(|l| l.swap(6, 34)),
-            Accept(64, &[":8: the rows are not in order of days; sorted"]),
-        ),
+        ("10_unadjusted_split_AAPL.csv", unadjusted_split(), Accept(66, split_warning)),
+        ("20_stale_flat_zero_volume.csv", changed(stale), Accept(64, stale_warnings)),
+    ]
+}
+
+fn bad_order_and_time() -> Vec<Case> {
+    let newest_first = || Accept(64, &[":3: the rows are newest first; sorted"]);
+    let us = |f: &[&str]| format!("{}/{}/{},{}", &f[0][5..7], &f[0][8..], &f[0][..4], f[1..].join(","));
+    let us_days = |l: &mut Vec<String>| {
+        l.iter_mut().skip(1).for_each(|line| *line = us(&line.split(',').collect::<Vec<_>>()));
+        l[1..].reverse();
+    };
+    let unordered = Accept(64, &[":8: the rows are not in order of days; sorted"]);
+    let future = Refuse(":66 (Date): 2099-01-04 lies in the future");
+    let gap = Accept(44, &[":14: 20 sessions are missing between 2022-03-16 and 2022-04-14"]);
+    vec![
+        ("06_dates_newest_first.csv", changed(|l| l[1..].reverse()), newest_first()),
+        ("07_dates_shuffled.csv", changed(|l| l.swap(6, 34)), unordered),
+        ("15_future_date.csv", changed(|l| l.push(with_field(&l[64], 0, "2099-01-04"))), future),
+        ("17_us_date_format.csv", changed(us_days), newest_first()),
+        ("21_month_gap.csv", changed(|l| drop(l.drain(13..33))), gap),
+    ]
+}
+
+fn bad_text() -> Vec<Case> {
+    let mut not_utf8 = changed(|lines| lines.insert(16, "# Quelle: B?rse".into()));
+    not_utf8.iter_mut().filter(|b| **b == b'?').for_each(|b| *b = 0xF6);
+    // Cut within the fourth field of the last row.
+    let mut cut = changed(|l| l[64] = l[64].split(',').take(3).collect::<Vec<_>>().join(",") + ",9");
+    cut.pop();
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 73400320\n".to_vec();
+    let huge = changed(|l| l[11] = with_field(&l[11], 1, &"7".repeat(700_000)));
+    let cut_off =
+        Refuse(":65: the row has 4 fields where the header has 7, and no newline follows: the file is cut off");
+    vec![
         ("08_non_utf8.csv", not_utf8, Refuse(":17: byte 12 of the line is not UTF-8")),
-        ("09_bom_crlf.csv", with_bom, Accept(64, &[])),
-        (
-            "10_unadjusted_split_AAPL.csv",
-            unadjusted_split(),
-            Accept(66, &[":35: 2020-08-31: the close is not adjusted for a split of 4 for 1"]),
-        ),
-        (
-            "11_huge_line.csv",
-            changed(|l| l[11] = with_field(&l[11], 1, &"7".repeat(700_000))),
-            Refuse(":12: the line is longer than 256 KiB"),
-        ),
+        ("11_huge_line.csv", huge, Refuse(":12: the line is longer than 256 KiB")),
         ("12_lfs_pointer.csv", pointer, Refuse(":1: this is a Git LFS pointer, not the data; run `git lfs pull`")),
         ("13_empty.csv", Vec::new(), Refuse(": the file is empty")),
         ("14_header_only.csv", changed(|l| l.truncate(1)), Refuse(": the file has a header but no rows")),
-        (
-            "15_future_date.csv",
-            changed(|l| l.push(with_field(&l[64], 0, "2099-01-04"))),
-            Refuse(":66 (Date): 2099-01-04 lies in the future"),
-        ),
-        (
-            "16_thousands_separators.csv",
-            rewritten(HEADER, |f| {
-                [
-                    f[0].to_owned(),
-                    thousands(f[1]),
-                    thousands(f[2]),
-                    thousands(f[3]),
-                    thousands(f[4]),
-                    thousands(f[5]),
-                    "\"21,218,500\"".into(),
-                ]
-                .join(",")
-            }),
-            Accept(64, &[":2: 384 numbers with currency signs or thousands separators were put right"]),
-        ),
-        (
-            "17_us_date_format.csv",
-            changed(|l| {
-                l.iter_mut().skip(1).for_each(|line| *line = us(&line.split(',').collect::<Vec<_>>()));
-                l[1..].reverse();
-            }),
-            Accept(64, &[":3: the rows are newest first; sorted"]),
-        ),
-        (
-            "18_yfinance_multiindex_header.csv",
-            three_lines(),
-            Accept(64, &[":2: the header says BABA, the file name does not"]),
-        ),
-        (
-            "19_truncated_last_line.csv",
-            cut,
-            Refuse(":65: the row has 4 fields where the header has 7, and no newline follows: the file is cut off"),
-        ),
-        (
-            "20_stale_flat_zero_volume.csv",
-            changed(|l| (21..27).for_each(|i| l[i] = with_field(&format!("{}{}", &l[i][..10], &l[20][10..]), 6, "0"))),
-            Accept(
-                64,
-                &[
-                    ": the symbol is taken from the file name without its number",
-                    ":22: 6 rows to 2022-04-05 repeat the prices before them",
-                ],
-            ),
-        ),
-        (
-            "21_month_gap.csv",
-            changed(|l| drop(l.drain(13..33))),
-            Accept(44, &[":14: 20 sessions are missing between 2022-03-16 and 2022-04-14"]),
-        ),
+        ("19_truncated_last_line.csv", cut, cut_off),
+    ]
+}
+
+fn other_notations() -> Vec<Case> {
+    let mut with_bom = b"\xEF\xBB\xBF".to_vec();
+    with_bom.extend(changed(|_| {}).iter().flat_map(|b| if *b == b'\n' { vec![b'\r', b'\n'] } else { vec![*b] }));
+    let grouped = |f: &[&str]| {
+        let prices: Vec<String> = f[1..6].iter().map(|price| thousands(price)).collect();
+        format!("{},{},\"21,218,500\"", f[0], prices.join(","))
+    };
+    let put_right = Accept(64, &[":2: 384 numbers with currency signs or thousands separators were put right"]);
+    let no_volume = Accept(64, &[":1: there is no column \"Volume\""]);
+    let other_name = Accept(64, &[":2: the header says BABA, the file name does not"]);
+    vec![
+        ("01_missing_volume_column.csv", rewritten(&HEADER[..34], |f| f[..6].join(",")), no_volume),
+        ("09_bom_crlf.csv", with_bom, Accept(64, &[])),
+        ("16_thousands_separators.csv", rewritten(HEADER, grouped), put_right),
+        ("18_yfinance_multiindex_header.csv", three_lines(), other_name),
     ]
 }
 
@@ -237,6 +214,7 @@ fn check(
 
 #[test]
 fn each_kind_of_bad_file_is_decided_as_a_careful_user_would() {
+    assert_eq!(cases().len(), 21);
     for (name, bytes, decision) in cases() {
         check(name, parse_from(name, bytes.as_slice(), day(2024, 9, 30)), &decision);
     }

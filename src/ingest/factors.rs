@@ -107,7 +107,10 @@ mod tests {
         let fred = known("Date,dgs2,DTWEXBGS\n2024-09-27,3.5500,121.1\n");
         assert_eq!(fred, [pair("DGS2", "2024-09-30 20:00"), pair("DTWEXBGS", "2024-10-04 20:00")]);
         assert_eq!(known("Date,Mkt-RF,RF\n2024-06-03,-1.44,0.03\n")[0], pair("Mkt-RF", "2024-07-18 20:00"));
-        assert_eq!(known("Date,KWEB,GSPC\n2024-09-27,30.9,5738.1\n")[1], pair("GSPC", "2024-09-27 20:00"));
+        assert_eq!(
+            known("Date,TNX_10y_yield_pct,GSPC\n2024-09-27,3.749,5738.1\n")[1],
+            pair("GSPC", "2024-09-27 20:00")
+        );
     }
 
     #[test]

@@ -188,7 +188,9 @@ mod tests {
     use crate::ingest::parse::{Accepted, parse_from};
     use crate::market::bar::Day;
 
-    const ANNUAL: &str = "symbol,period_start,period_end,period_months,form,filed,currency,revenue,net_income,operating_cash_flow,total_assets,equity_total_incl_nci,equity_parent,senior_notes_noncurrent,senior_notes_current,ordinary_shares_outstanding,shares_per_ads\n";
+    const ANNUAL: &str = "symbol,period_start,period_end,period_months,form,filed,currency,\
+        revenue,net_income,operating_cash_flow,total_assets,equity_total_incl_nci,equity_parent,\
+        senior_notes_noncurrent,senior_notes_current,ordinary_shares_outstanding,shares_per_ads\n";
 
     fn read(text: &str) -> Result<Accepted, String> {
         parse_from("f.csv", text.as_bytes(), Day::from_ymd_opt(2024, 9, 30).unwrap()).map_err(|r| r.to_string())
@@ -204,7 +206,10 @@ mod tests {
     #[test]
     fn a_quarter_is_known_the_session_after_it_was_filed() {
         let found = filings(
-            "symbol,period_end,filed,revenue,revenue_source,net_income,total_assets,equity,operating_cash_flow,capex,free_cash_flow,shares_diluted_as_filed\nAAPL,2024-03-30,2024-05-03,90,as_filed_quarter,23,337,74,,,,0\nAA,2024-03-31,2024-05-02,1,,,,,,,,5\n",
+            "symbol,period_end,filed,revenue,revenue_source,net_income,total_assets,equity,operating_cash_flow,capex,\
+             free_cash_flow,shares_diluted_as_filed\n\
+             AAPL,2024-03-30,2024-05-03,90,as_filed_quarter,23,337,74,,,,0\n\
+             AA,2024-03-31,2024-05-02,1,,,,,,,,5\n",
         );
         assert_eq!(found[0].0.as_str(), "AA");
         let aapl = &found[1].1[0];

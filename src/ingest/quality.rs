@@ -14,7 +14,7 @@ pub const STALE_ROWS: usize = 5;
 /// A total return beyond this factor, or its inverse, in one session is reported.
 const LARGE_MOVE: f64 = 2.0;
 
-/// Reports gaps, stale stretches and days without a session. `column` names the series in a wide file.
+/// Reports gaps and stale stretches. `column` names the series in a wide file.
 ///
 /// # Shapes
 /// `bars` ascend by day.
@@ -32,10 +32,14 @@ pub fn inspect(bars: &[Dated<Bar>], column: Option<&str>, inspection: &mut Inspe
         let reason = format!("{} rows to {} repeat the prices before them without trading", run.len(), last.day);
         note(first.line, reason);
     }
-    let mut closed = bars.iter().filter(|b| !calendar::is_session(b.day));
+}
+
+/// Reports days on which the exchange is closed.
+pub fn inspect_days<T>(rows: &[Dated<T>], inspection: &mut Inspection) {
+    let mut closed = rows.iter().filter(|r| !calendar::is_session(r.day));
     if let Some(first) = closed.next() {
         let reason = format!("{} days, {} the first, are no sessions of the exchange", 1 + closed.count(), first.day);
-        note(first.line, reason);
+        inspection.warnings.push(Finding::at_line(first.line, reason));
     }
 }
 
@@ -101,6 +105,7 @@ mod tests {
     fn warnings(rows: &[(u32, u32, f64, f64)]) -> Vec<String> {
         let mut inspection = Inspection::default();
         inspect(&bars(rows), None, &mut inspection);
+        inspect_days(&bars(rows), &mut inspection);
         inspection.warnings.kept().iter().map(|f| f.in_file("x")).collect()
     }
 

@@ -76,8 +76,8 @@ pub const FRED: [&str; 33] = [
     "daaa",
 ];
 
-/// Columns that only a file of market closes has, as they are compared: its yields, index points and currencies.
-pub const MARKET: [&str; 4] = ["tnx_10y_yield_pct", "irx_13w_yield_pct", "gspc", "cnyusd"];
+/// Yields that only a file of market closes has, as they are compared.
+pub const MARKET: [&str; 2] = ["tnx_10y_yield_pct", "irx_13w_yield_pct"];
 
 /// Tells the format from the first line.
 ///
@@ -119,7 +119,9 @@ fn daily(header: &Header, date: usize) -> Result<Format, String> {
     if any(&MARKET) {
         return Ok(Format::MarketCloses);
     }
-    if columns.contains(&"mkt-rf") || columns.iter().all(|c| FRENCH.contains(c)) {
+    // RF and CMA alone are Regions Financial and Comerica.
+    let only_french = columns.iter().all(|c| FRENCH.contains(c)) && any(&["smb", "hml", "rmw", "mom"]);
+    if columns.contains(&"mkt-rf") || only_french {
         return stranger(&FRENCH).map_or(Ok(Format::French), |c| refuse("French factors", c));
     }
     if any(&FRED) || header.has("observation_date") {
@@ -159,6 +161,8 @@ mod tests {
             ("Date,BABA,JD", Format::WideCloses),
             ("Date,Mkt-RF,SMB,HML,RMW,CMA,RF,MOM", Format::French),
             ("Date,MOM", Format::French),
+            ("Date,RF,CMA", Format::WideCloses),
+            ("Date,AAPL,GSPC", Format::WideCloses),
             ("Date,DGS2,VIXCLS", Format::Fred),
             ("observation_date,DGS10", Format::Fred),
             ("Date,KWEB,TNX_10y_yield_pct", Format::MarketCloses),

@@ -57,7 +57,9 @@ mod tests {
     #[test]
     fn instruments_are_read_and_bad_ones_named() {
         let today = Day::from_ymd_opt(2024, 9, 30).unwrap();
-        let text = "symbol,name,sector,kind,rows\nBABA,Alibaba Group (ADR),Consumer Discretionary,equity,9\nspy,\"S&P, 500\",,etf,9\nNTES,,,equity_stale,1\n";
+        let text = "symbol,name,sector,kind,rows\n\
+            BABA,Alibaba Group (ADR),Consumer Discretionary,equity,9\n\
+            spy,\"S&P, 500\",,etf,9\nNTES,,,equity_stale,1\n";
         let Parsed::Universe(found) = parse_from("universe.csv", text.as_bytes(), today).unwrap().parsed else {
             panic!()
         };

@@ -20,6 +20,7 @@ pub fn read(
     inspection: &mut Inspection,
 ) -> Result<Parsed, Finding> {
     let wide = wide::read(table, header, source, inspection)?;
+    quality::inspect_days(&wide.rows, inspection);
     let mut prices = Vec::with_capacity(wide.columns.len());
     for (at, column) in wide.columns.iter().enumerate() {
         let symbol = Symbol::parse(&column.name).map_err(|e| Finding::at_field(1, &column.name, e.to_string()))?;
@@ -58,4 +59,48 @@ fn bars_of(
         }
     }
     bars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::finding::Refusal;
+    use crate::ingest::parse::{Accepted, parse_from};
+    use crate::market::bar::Day;
+
+    fn parse(text: &str) -> Result<Accepted, Refusal> {
+        parse_from("wide.csv", text.as_bytes(), Day::from_ymd_opt(2024, 9, 30).unwrap())
+    }
+
+    #[test]
+    fn each_column_is_a_series_with_its_own_gaps() {
+        let accepted =
+            parse("Date,baba,^GSPC,NONE\n2022-03-03,3.5,,\n2022-03-01,1.5,9,\n2022-03-02,,8,null\n").unwrap();
+        let Parsed::Prices(series) = &accepted.parsed else { panic!() };
+        let shape: Vec<(&str, Vec<f64>)> =
+            series.iter().map(|s| (s.symbol.as_str(), s.bars.iter().map(Bar::close).collect())).collect();
+        assert_eq!(shape, [("BABA", vec![1.5, 3.5]), ("^GSPC", vec![9.0, 8.0])]);
+        assert!(series.iter().all(|s| s.kind == PriceKind::Adjusted && s.actions.is_empty()));
+        let warnings = accepted.warnings.in_file("wide.csv");
+        for expected in [":3: the rows are not in order", " (NONE): the column is empty", ":2 (baba): the total return"]
+        {
+            assert!(warnings.contains(expected), "{warnings}");
+        }
+    }
+
+    #[test]
+    fn bad_values_and_names_are_refused_with_their_column() {
+        for (text, place) in [
+            ("Date,A,B\n2022-03-01,1,-2\n", "wide.csv:2 (B): close must be above zero, not -2"),
+            ("Date,A,B\n2022-03-01,1,x\n", "wide.csv:2 (B): \"x\" is not a number"),
+            ("Date,A,Big Co\n2022-03-01,1,2\n", "wide.csv:1 (Big Co): a symbol may hold"),
+            ("Date,A,\n2022-03-01,1,2\n", "wide.csv:1: column 3 has no name"),
+            ("Date,A,a\n2022-03-01,1,2\n", "wide.csv:1: two columns are named \"a\""),
+            ("Date,A\n2022-03-01,1\n2022-03-01,2\n", "wide.csv:3: 2022-03-01 appears again"),
+            ("Date,A\n2022-03-01,\n", "wide.csv: the file has no close"),
+        ] {
+            let refusal = parse(text).unwrap_err().to_string();
+            assert!(refusal.starts_with(place), "{refusal}");
+        }
+    }
 }

@@ -212,6 +212,7 @@ fn series(
     inspection: &mut Inspection,
 ) -> PriceSeries {
     let bars: Vec<Dated<Bar>> = rows.iter().map(|r| Dated { day: r.day, line: r.line, row: r.row.bar }).collect();
+    quality::inspect_days(&bars, inspection);
     quality::inspect(&bars, None, inspection);
     let days: Vec<AdjustedDay> =
         rows.iter().map(|r| AdjustedDay { day: r.day, close: r.row.bar.close(), adjusted: r.row.adjusted }).collect();
@@ -226,4 +227,43 @@ fn series(
     let actions: Vec<Action> = derived.iter().map(|d| d.action).collect();
     quality::inspect_moves(&bars, &actions, None, inspection);
     PriceSeries { symbol, currency: "USD", kind: columns.kind(), bars: bars.iter().map(|b| b.row).collect(), actions }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::finding::Refusal;
+    use crate::ingest::parse::{Accepted, parse_from};
+    use crate::market::bar::Day;
+
+    fn parse(text: &str) -> Result<Accepted, Refusal> {
+        parse_from("BABA.csv", text.as_bytes(), Day::from_ymd_opt(2024, 9, 30).unwrap())
+    }
+
+    #[test]
+    fn all_but_day_and_close_may_be_absent_in_any_order() {
+        let accepted = parse("Low,Split, close/last,DATE\n,x,10,03/01/2022\n9.5,,11,03/02/2022\n").unwrap();
+        let Parsed::Prices(series) = &accepted.parsed else { panic!() };
+        let lows: Vec<_> = series[0].bars.iter().map(|b| (b.fields().low, b.close())).collect();
+        assert_eq!((lows, series[0].kind), (vec![(None, 10.0), (Some(9.5), 11.0)], PriceKind::Traded));
+        assert!(accepted.warnings.in_file("BABA.csv").contains("BABA.csv:1 (Split): the column is not used"));
+        let Parsed::Prices(series) = parse("Date,Adj Close\n2022-03-01,10\n").unwrap().parsed else { panic!() };
+        assert_eq!(series[0].kind, PriceKind::Adjusted);
+    }
+
+    #[test]
+    fn a_broken_rule_is_put_to_its_column() {
+        for (text, place) in [
+            ("Date,Close,Adj Close\n2022-03-01,10,0\n", "BABA.csv:2 (Adj Close): the adjusted close must be"),
+            ("Date,Close/Last\n2022-03-01,-10\n", "BABA.csv:2 (Close/Last): close must be above zero, not -10"),
+            ("Date,Close,Volume\n2022-03-01,10,-1\n", "BABA.csv:2 (Volume): volume must not be negative"),
+            ("Date,Close\n2022-02-30,10\n", "BABA.csv:2 (Date): \"2022-02-30\" is not a day"),
+            ("Date,Close\n2022-03-01,null\n", "BABA.csv: the file has no row with a close"),
+            ("Price,Close,Close\nTicker,A,B\nDate,,\n2022-03-01,1,2\n", "BABA.csv:2: the file holds several tickers"),
+            ("Price,Close\nTicker,BABA\n", "BABA.csv: the header has fewer than three lines"),
+        ] {
+            let refusal = parse(text).unwrap_err().to_string();
+            assert!(refusal.starts_with(place), "{refusal}");
+        }
+    }
 }

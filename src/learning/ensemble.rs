@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::learning::dataset::{Samples, TrainingPlan};
 use crate::learning::forecast::RowForecast;
 use crate::learning::network::Network;
-use crate::learning::objective::{Objective, Validation};
+use crate::learning::objective::Objective;
 use crate::learning::recipe::Recipe;
 use crate::learning::scaler::Scaler;
 use crate::learning::task::{HEADS, OUTPUTS};
 use crate::learning::training::{Control, Material, Member, MemberRecord, TrainingError, train_member};
+use crate::learning::validation::Validation;
 
 /// Where a model comes from; saved with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,7 +99,9 @@ pub fn train(
     let scaler = Scaler::fit(samples, split.training.clone());
     let mut inputs = Vec::with_capacity(split.validation.end * scaler.input_count());
     scaler.append(&samples.features[..split.validation.end * samples.feature_count], &mut inputs);
-    let validation = Validation::fit(&samples.targets[split.validation.clone()], &recipe.task_weights);
+    let validated = split.validation.clone();
+    let (targets, days) = (&samples.targets[validated.clone()], &samples.day_index[validated]);
+    let validation = Validation::fit(targets, days, &recipe.task_weights);
     let material = Material {
         recipe,
         inputs: &inputs,

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::learning::batch::{Batch, member_rows, shuffle};
 use crate::learning::dataset::{DatasetError, Split};
 use crate::learning::network::{Network, device};
-use crate::learning::objective::{Objective, Validation};
+use crate::learning::objective::Objective;
 use crate::learning::recipe::{Recipe, RecipeError};
+use crate::learning::validation::Validation;
 
 /// Why a training ended without a model.
 #[derive(Debug, thiserror::Error)]

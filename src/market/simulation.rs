@@ -196,11 +196,13 @@ mod tests {
 
     #[test]
     fn actions_filings_and_factors_are_there_in_time() {
-        let market = simulate(OPTIONS);
+        // A day on which the quarter has ended but not been filed.
+        let last_day = Day::from_ymd_opt(2024, 7, 15).unwrap();
+        let market = simulate(SimulationOptions { last_day, ..OPTIONS });
         let splits: Vec<_> = market.rows.iter().flat_map(|r| &r.actions).filter(|a| a.split != 1.0).collect();
         assert_eq!(splits.len(), 1);
         assert!(market.rows.iter().filter(|r| r.actions.iter().any(|a| a.dividend > 0.0)).count() > 5);
-        let close = calendar::close_of(OPTIONS.last_day);
+        let close = calendar::close_of(last_day);
         let filings = || market.rows.iter().flat_map(|r| &r.filings);
         assert!(filings().count() > 100);
         assert!(filings().all(|f| f.known_at <= close && f.filing.filed > f.filing.period_end));

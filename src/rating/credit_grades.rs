@@ -7,8 +7,8 @@ use super::structure::{CapitalStructure, Recovery};
 /// Default probability over `years` without drift, by CreditGrades (Technical Document, 2002):
 /// `1 - Phi(-A/2 + ln d / A) + d Phi(-A/2 - ln d / A)`, `A^2 = s^2 T + lambda^2`, `d = V exp(lambda^2) / (Lbar D)`.
 ///
-/// Its barrier is uncertain as in this crate's own rating, approximated by a path that began before today; at zero drift
-/// the two agree to about 1 %.
+/// Its barrier is uncertain as in this crate's own rating, approximated by a path that began before today; at zero
+/// drift the two agree to about 1 %.
 #[must_use]
 pub fn credit_grades_default(
     structure: CapitalStructure,

@@ -33,8 +33,8 @@ pub struct MertonAssets {
 
 /// Solves `E = V Phi(d1) - D exp(-rT) Phi(d2)` and `sigma_E E = Phi(d1) sigma_V V` (Merton 1974) for V and sigma_V.
 ///
-/// For a given sigma_V the first equation has one V between E and `E + D exp(-rT)`. The second then changes sign between
-/// sigma_V = 0 and sigma_V = sigma_E, because `E <= V Phi(d1)`: two nested bisections cannot miss.
+/// For a given sigma_V the first equation has one V between E and `E + D exp(-rT)`. The second then changes sign
+/// between sigma_V = 0 and sigma_V = sigma_E, because `E <= V Phi(d1)`: two nested bisections cannot miss.
 #[must_use]
 pub fn merton_assets(inputs: MertonInputs) -> MertonAssets {
     let MertonInputs { structure, equity_volatility, .. } = inputs;
@@ -89,7 +89,8 @@ pub struct NaiveDistance {
     pub default_probability: Probability,
 }
 
-/// `(ln((E+D)/D) + (past_return - sigma_V^2/2) T) / (sigma_V sqrt T)`, `past_return` the simple return of the last year.
+/// `(ln((E+D)/D) + (past_return - sigma_V^2/2) T) / (sigma_V sqrt T)`, `past_return` the simple return of the last
+/// year.
 #[must_use]
 pub fn naive_distance(
     structure: CapitalStructure,

@@ -26,11 +26,11 @@ impl Probability {
         if (0.0..=1.0).contains(&value) { Ok(Self(value)) } else { Err(ProbabilityError(value)) }
     }
 
-    /// For formulas that give a probability up to rounding: the nearest one. The caller has checked for NaN, which counts
-    /// as 1.
+    /// For formulas that give a probability up to rounding: the nearest one. The caller has checked for NaN, which
+    /// counts as 1.
     #[must_use]
     pub(crate) fn rounded(value: f64) -> Self {
-        Self(value.max(0.0).min(1.0))
+        if value < 1.0 { Self(value.max(0.0)) } else { Self::ONE }
     }
 
     /// The number.

@@ -21,10 +21,11 @@ pub const DEFAULT_HALF_LIFE_YEARS: f64 = 1.0;
 impl EquityVolatility {
     /// Root of the variance averaged over `years`, annualized.
     ///
-    /// Variance moves exponentially to its long-run level, `v(t) = v_L + (v_0 - v_L) exp(-k t)`, `k = ln 2 / half-life`, with
-    /// v_0 such that the average over the first year is `year^2`. So the average over T years is
-    /// `v_L + (year^2 - v_L) w`, `w = (1 - exp(-k T)) / (T (1 - exp(-k)))`; for T = 1 it is the forecast itself, and with a
-    /// half-life of one year the forecast keeps a fifth of the weight over ten (mean reversion as in Heston 1993).
+    /// Variance moves exponentially to its long-run level, `v(t) = v_L + (v_0 - v_L) exp(-k t)`,
+    /// `k = ln 2 / half-life`, with v_0 such that the average over the first year is `year^2`. So the average over T
+    /// years is `v_L + (year^2 - v_L) w`, `w = (1 - exp(-k T)) / (T (1 - exp(-k)))`; for T = 1 it is the forecast
+    /// itself, and with a half-life of one year the forecast keeps a fifth of the weight over ten (mean reversion as in
+    /// Heston 1993).
     #[must_use]
     pub fn over(&self, years: f64) -> f64 {
         let speed = std::f64::consts::LN_2 / self.half_life_years;

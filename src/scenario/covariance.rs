@@ -307,11 +307,15 @@ mod tests {
         columns[5].fill(f64::NAN);
         let c = Covariance::estimate(&slices(&columns), Estimator::Sample { sessions: 252 });
         assert_eq!(c.borrowed, [false, false, false, false, true, true]);
-        // Without one return the volatility is the median of the mature ones, the correlations are positive averages.
+        // Without one return the volatility is the median of the mature ones.
         assert!((c.volatility[5] - (c.volatility[1] * c.volatility[2]).sqrt()).abs() < 1e-12);
         let own = (columns[4][200..].iter().map(|r| r * r).sum::<f64>() / 52.0).sqrt();
-        assert!(c.volatility[4] < own && c.volatility[4] > c.volatility[5]);
-        assert!((0..4).all(|j| c.correlation[(5, j)] > 0.0 && c.correlation[(5, j)] < 1.0));
+        let blend = own.powf(52.0 / 72.0) * c.volatility[5].powf(20.0 / 72.0);
+        assert!((c.volatility[4] - blend).abs() < 1e-12);
+        // Instruments of which nothing is known: corr(5, j) = mean corr x corr(j, factor), and these average to the mean
+        // of the mature block with its diagonal.
+        let block = c.correlation.view((0, 0), (4, 4)).mean();
+        assert!(((0..4).map(|j| c.correlation[(5, j)]).sum::<f64>() / 4.0 - block).abs() < 1e-12);
         assert!(c.correlation.clone().symmetric_eigenvalues().min() > -1e-12);
         assert!(c.factor().is_ok());
     }

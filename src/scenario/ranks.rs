@@ -1,6 +1,7 @@
 //! From zero-mean joint draws to the chance of each fifth of the universe.
 //!
-//! Only one half of each antithetic pair is sorted: the position of its negative is known from its own.
+//! Only one half of each antithetic pair is sorted: its negative has the mirrored order, and averaging the counts with
+//! their mirror image stands for it.
 
 use rayon::prelude::*;
 
@@ -85,9 +86,7 @@ fn component_counts(component: &RankComponent, seed: u64, first_stream: u64) -> 
     let scale = relative_scale(&component.covariance.volatility);
     let count = scale.len();
     let sampler = PairSampler::new(&component.covariance.factor()?, &scale, DrawLaw::Gaussian, seed);
-    // Class of each position, and of the position that the negative draw takes.
-    let classes: Vec<[usize; 2]> =
-        (1..=count).map(|p| [class_of_position(p, count) - 1, class_of_position(count + 1 - p, count) - 1]).collect();
+    let classes: Vec<usize> = (1..=count).map(|p| class_of_position(p, count) - 1).collect();
     let chunks = component.pairs.div_ceil(CHUNK_PAIRS);
     let counts = (0..chunks).into_par_iter().map(|chunk| {
         let lanes = CHUNK_PAIRS.min(component.pairs - chunk * CHUNK_PAIRS);
@@ -108,7 +107,7 @@ fn relative_scale(volatility: &[f64]) -> Vec<f64> {
     volatility.iter().map(|v| v / largest).collect()
 }
 
-fn chunk_counts(values: &[f32], lanes: usize, classes: &[[usize; 2]]) -> Vec<u32> {
+fn chunk_counts(values: &[f32], lanes: usize, classes: &[usize]) -> Vec<u32> {
     let mut counts = vec![0u32; 5 * classes.len()];
     let mut keys = vec![0u64; classes.len()];
     for lane in 0..lanes {
@@ -116,10 +115,8 @@ fn chunk_counts(values: &[f32], lanes: usize, classes: &[[usize; 2]]) -> Vec<u32
             *key = u64::from(sortable(values[i * CHUNK_PAIRS + lane])) << 32 | i as u64;
         }
         keys.sort_unstable();
-        for (key, [class, twin]) in keys.iter().zip(classes) {
-            let row = 5 * (key & 0xffff_ffff) as usize;
-            counts[row + class] += 1;
-            counts[row + twin] += 1;
+        for (key, class) in keys.iter().zip(classes) {
+            counts[5 * (key & 0xffff_ffff) as usize + class] += 1;
         }
     }
     counts
@@ -197,6 +194,9 @@ mod tests {
         let mixed = mixture_quintiles(&[independent(wide, 640), independent(even, 1920)], 1).unwrap();
         let expected = 0.25 * alone[0][4] + 0.75 * 0.2;
         assert!((mixed[0][4] - expected).abs() < 0.02);
+        // Equal components draw from different streams, or the second would add nothing.
+        let part = || independent(vec![3.0, 1.0, 1.0, 1.0, 1.0], 640);
+        assert_ne!(mixture_quintiles(&[part(), part()], 1).unwrap(), alone);
         assert_eq!(mixture_quintiles(&[independent(vec![1.0; 3], 0)], 1).unwrap(), vec![[0.2; 5]; 3]);
         assert!(mixture_quintiles(&[], 1).unwrap().is_empty());
     }

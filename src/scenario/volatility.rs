@@ -241,7 +241,7 @@ mod tests {
             let forecast = young(session).unwrap();
             assert!(forecast.borrowed && (1e-6..1e-2).contains(&forecast.daily_variance), "{session} {forecast:?}");
         }
-        assert!(!fitted.forecast(&inputs, Place { instrument: 5, session: 899 }).unwrap().borrowed);
+        assert!(!fitted.forecast(&inputs, Place { instrument: 6, session: 899 }).unwrap().borrowed);
     }
 
     #[test]

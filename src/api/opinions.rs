@@ -1,0 +1,156 @@
+//! How every opinion is found, listed, and waited for: extract, ask the snapshot, decide, shape.
+
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+use axum::response::Response;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
+
+use crate::api::asked::{AskedMany, AskedOne, Circumstances, Selection};
+use crate::api::historic;
+use crate::api::near::near_matches;
+use crate::api::pick;
+use crate::api::problem::Problem;
+use crate::api::problem_type::ProblemType;
+use crate::api::ready::Ready;
+use crate::api::snapshot::{Item, Snapshot};
+use crate::api::state::AppState;
+use crate::market::horizon::Horizon;
+use crate::market::instrument::Symbol;
+use crate::opinion::envelope::Kind;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T: ToSchema> {
+    /// What is on the page, ascending by symbol.
+    pub items: Vec<T>,
+    /// Symbols that were asked for and of which nothing is published.
+    #[schema(value_type = Vec<String>)]
+    pub missing: Vec<Symbol>,
+    /// The `cursor` of the next page; `null` on the last.
+    #[schema(value_type = Option<String>, example = "JD")]
+    pub next: Option<Symbol>,
+}
+
+/// One opinion, from memory or, as of a day, from the ledger.
+///
+/// # Errors
+/// 404 with near matches, 422 for unknown fields, 503 before the first publication.
+pub async fn find(state: &AppState, kind: Kind, asked: AskedOne) -> Result<Response, Problem> {
+    let AskedOne { symbol, selection, circumstances } = asked;
+    let shape = |snapshot: &Snapshot| one(snapshot, kind, &symbol, &selection);
+    if let Some(day) = circumstances.as_of {
+        let then = historic::snapshot(state, kind, Selection { symbols: Some(vec![symbol.clone()]), ..selection.clone() }, day);
+        return Ok(circumstances.condition.respond(&shape(&then.await?)?, historic::cache_control(day)));
+    }
+    answer(state, &circumstances, shape).await
+}
+
+/// A page of opinions, from memory or, as of a day, from the ledger.
+///
+/// # Errors
+/// 404 when none of that horizon is published, 422 for unknown fields, 503 before the first publication.
+pub async fn list(state: &AppState, kind: Kind, asked: AskedMany) -> Result<Response, Problem> {
+    let AskedMany { selection, circumstances } = asked;
+    let shape = |snapshot: &Snapshot| many(snapshot, kind, &selection);
+    if let Some(day) = circumstances.as_of {
+        let then = historic::snapshot(state, kind, selection.clone(), day).await?;
+        return Ok(circumstances.condition.respond(&shape(&then)?, historic::cache_control(day)));
+    }
+    answer(state, &circumstances, shape).await
+}
+
+/// Answers from the current snapshot; with `wait`, and a client that has the answer already, from the first snapshot
+/// that answers otherwise, or at the end of the time.
+///
+/// # Errors
+/// Those of `shape`, and 503 when too many requests are waiting.
+pub async fn answer(
+    state: &AppState,
+    circumstances: &Circumstances,
+    shape: impl Fn(&Snapshot) -> Result<Arc<Ready>, Problem>,
+) -> Result<Response, Problem> {
+    let condition = &circumstances.condition;
+    if let Some(length) = circumstances.wait.filter(|_| condition.names_a_tag()) {
+        let end = Instant::now() + length;
+        // Heard from before the first look, so that no swap falls in between.
+        let mut swaps = state.board.subscribe();
+        if condition.is_met_by(&*shape(&state.board.load())?) {
+            let _slot = state.waiting_slot()?;
+            while let Ok(Ok(())) = timeout_at(end, swaps.changed()).await {
+                if !condition.is_met_by(&*shape(&state.board.load())?) {
+                    break;
+                }
+            }
+        }
+    }
+    let snapshot = state.board.load();
+    Ok(condition.respond(&shape(&snapshot)?, cache_control(snapshot.next_publication(), Utc::now())))
+}
+
+/// The answer of a symbol with the wanted fields.
+fn one(snapshot: &Snapshot, kind: Kind, symbol: &Symbol, selection: &Selection) -> Result<Arc<Ready>, Problem> {
+    let found = snapshot.find(kind, selection.horizon, Some(symbol));
+    let item = found.ok_or_else(|| absent(snapshot, kind, selection.horizon, Some(symbol)))?;
+    match &selection.fields {
+        None => Ok(item.ready.clone()),
+        Some(_) => Ok(Arc::new(Ready::json(picked(item, selection)?, item.ready.last_modified))),
+    }
+}
+
+/// A page of answers. The plain first page is made once a snapshot.
+fn many(snapshot: &Snapshot, kind: Kind, selection: &Selection) -> Result<Arc<Ready>, Problem> {
+    let found = snapshot.group(kind, selection.horizon);
+    let group = found.ok_or_else(|| absent(snapshot, kind, selection.horizon, None))?;
+    if !selection.is_plain() {
+        return Ok(Arc::new(written_page(group.items(), selection)?));
+    }
+    if let Some(ready) = group.first_page.get() {
+        return Ok(ready.clone());
+    }
+    let made = Arc::new(written_page(group.items(), selection)?);
+    Ok(group.first_page.get_or_init(|| made).clone())
+}
+
+fn written_page(items: &[Item], selection: &Selection) -> Result<Ready, Problem> {
+    let rows = items.iter().filter_map(|item| Some((item.symbol.as_ref()?, item)));
+    let page = pick::page(rows, selection);
+    let bodies: Vec<Bytes> = page.rows.iter().map(|item| picked(item, selection)).collect::<Result<_, _>>()?;
+    let tail = serde_json::json!({"missing": page.missing, "next": page.next}).to_string();
+    let body = [b"{\"items\":", &pick::array(&bodies)[..], b",", tail[1..].as_bytes()].concat();
+    let last_modified = items.iter().map(|item| item.ready.last_modified).max().unwrap_or_default();
+    Ok(Ready::json(body, last_modified))
+}
+
+fn picked(item: &Item, selection: &Selection) -> Result<Bytes, Problem> {
+    pick::fields(&item.ready.identity.body, selection.fields.as_deref())
+}
+
+/// Why there is no answer: nothing at all yet, nothing for this horizon, or nobody of that name.
+#[must_use]
+pub fn absent(snapshot: &Snapshot, kind: Kind, horizon: Horizon, symbol: Option<&Symbol>) -> Problem {
+    if snapshot.is_empty() {
+        return Problem::new(ProblemType::NotPublished, "the first publication is still being computed");
+    }
+    match symbol {
+        Some(symbol) if !snapshot.symbols().any(|known| known == symbol) => {
+            let near = near_matches(symbol, snapshot.symbols());
+            Problem::new(ProblemType::UnknownSymbol, format!("nothing is published for {symbol}")).with_near(near)
+        }
+        Some(symbol) => Problem::new(ProblemType::NotFound, format!("no {kind} of {symbol} is published for {horizon}")),
+        None => Problem::new(ProblemType::NotFound, format!("no {kind} is published for {horizon}")),
+    }
+}
+
+/// Caches may keep an answer until the next scheduled publication, at most a day.
+fn cache_control(next_publication: Option<DateTime<Utc>>, now: DateTime<Utc>) -> HeaderValue {
+    let seconds = next_publication.map_or(0, |at| (at - now).num_seconds().clamp(0, 86_400));
+    if seconds == 0 {
+        return HeaderValue::from_static("no-cache");
+    }
+    HeaderValue::from_str(&format!("public, max-age={seconds}")).unwrap_or(HeaderValue::from_static("no-cache"))
+}

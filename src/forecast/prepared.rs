@@ -1,0 +1,114 @@
+//! A history with the columns that every forecast reads, computed once. Each value at a session looks at no later row,
+//! so one preparation serves every decision day of a walk.
+
+use crate::evaluation::outcomes::expanding_base_rate;
+use crate::features::universe::Universe;
+use crate::features::windows::JointSums;
+use crate::market::history::History;
+use crate::market::horizon::Horizon;
+use crate::scenario::joint::equity_premium;
+use crate::scenario::volatility_inputs::{VARIANCE_FLOOR, VolatilityInputs};
+use crate::scenario::windows::RunningSums;
+
+/// Sessions of the long-run volatility: five years.
+const LONG_RUN_SESSIONS: usize = 1260;
+/// Returns from which on an instrument's own long run stands alone; below, it is shrunk to the universe's.
+const LONG_RUN_RETURNS: f64 = 252.0;
+/// Sessions of the beta.
+const BETA_SESSIONS: usize = 252;
+/// An instrument without a bar for more sessions than this has stopped.
+const STOPPED_AFTER: usize = 5;
+
+/// A history and its columns.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The rows.
+    pub history: History,
+    /// Indices, rankable instruments, the market series.
+    pub universe: Universe,
+    /// Inputs of the volatility benchmarks.
+    pub inputs: VolatilityInputs,
+    against_market: Vec<JointSums>,
+    squared: Vec<RunningSums>,
+    base_rates: [Vec<Option<f64>>; 5],
+}
+
+impl Prepared {
+    /// Computes the columns.
+    #[must_use]
+    pub fn new(history: History) -> Self {
+        let universe = Universe::new(&history);
+        let inputs = VolatilityInputs::new(&history);
+        let market = universe.market_return();
+        let against_market = history.instruments.iter().map(|i| JointSums::new(market, &i.log_return)).collect();
+        let squares = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().map(|r| r * r)));
+        let squared = squares.collect();
+        let base_rates = Horizon::ALL.map(|h| expanding_base_rate(&history, h.sessions()));
+        Self { history, universe, inputs, against_market, squared, base_rates }
+    }
+
+    /// Number of sessions.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.history.sessions.len()
+    }
+
+    /// Instruments that can be forecast at the close of a session: no index, with a bar on it or shortly before.
+    #[must_use]
+    pub fn alive(&self, session: usize) -> Vec<usize> {
+        (0..self.history.instruments.len())
+            .filter(|i| !self.universe.is_index(*i, session) && self.last_bar(*i, session).is_some_and(|b| b + STOPPED_AFTER >= session))
+            .collect()
+    }
+
+    /// Session of the newest bar at or before a session.
+    #[must_use]
+    pub fn last_bar(&self, instrument: usize, session: usize) -> Option<usize> {
+        self.history.instruments[instrument].close[..=session].iter().rposition(|c| c.is_finite())
+    }
+
+    /// Slope of the instrument's log return on the market's over 252 sessions; `None` with less than four fifths of them.
+    #[must_use]
+    pub fn beta(&self, instrument: usize, session: usize) -> Option<f64> {
+        self.against_market[instrument].slope_and_correlation(session, BETA_SESSIONS).map(|(slope, _)| slope)
+    }
+
+    /// mu0, the simple return over the horizon that is expected without skill: `max(beta, .25) x premium x h / 252`;
+    /// beta 1 where it is not known.
+    #[must_use]
+    pub fn mean_without_skill(&self, instrument: usize, session: usize, horizon: Horizon, premium: f64) -> f64 {
+        equity_premium(self.beta(instrument, session).unwrap_or(1.0), premium, horizon.sessions())
+    }
+
+    /// Long-run mean daily variance: mean squared log return of up to five years, shrunk in logs to the universe's median
+    /// while there is less than one year. `None` without any return.
+    #[must_use]
+    pub fn long_run_variance(&self, instrument: usize, session: usize) -> Option<f64> {
+        let own = self.own_long_run(instrument, session);
+        let weight = (self.squared[instrument].count(session, LONG_RUN_SESSIONS) as f64 / LONG_RUN_RETURNS).min(1.0);
+        if weight >= 1.0 {
+            return own;
+        }
+        let universe = self.median_long_run(session)?;
+        let own = own.unwrap_or(universe);
+        Some((weight * own.ln() + (1.0 - weight) * universe.ln()).exp())
+    }
+
+    /// Share of positive returns over the horizon among all that had matured by the close of a session; .5 before any.
+    #[must_use]
+    pub fn base_rate(&self, session: usize, horizon: Horizon) -> f64 {
+        self.base_rates[horizon.index()][session].unwrap_or(0.5)
+    }
+
+    fn own_long_run(&self, instrument: usize, session: usize) -> Option<f64> {
+        self.squared[instrument].mean(session, LONG_RUN_SESSIONS.min(session + 1), 1).map(|v| v.max(VARIANCE_FLOOR))
+    }
+
+    fn median_long_run(&self, session: usize) -> Option<f64> {
+        let full = |i: &usize| self.squared[*i].count(session, LONG_RUN_SESSIONS) as f64 >= LONG_RUN_RETURNS;
+        let mut known: Vec<f64> =
+            self.alive(session).into_iter().filter(full).filter_map(|i| self.own_long_run(i, session)).collect();
+        known.sort_by(f64::total_cmp);
+        known.get(known.len() / 2).copied()
+    }
+}

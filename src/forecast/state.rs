@@ -1,0 +1,68 @@
+//! What a model knows besides the network's weights: fitted benchmarks, seats, interval maps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::forecast::settings::ForecastSettings;
+use crate::forecast::walk::VolatilityWalk;
+use crate::market::bar::Day;
+use crate::market::horizon::Horizon;
+use crate::opinion::envelope::{NETWORK, Sources};
+use crate::scenario::conformal::QuantileMap;
+
+/// Version of the stored form; another version refuses to load.
+pub const STATE_VERSION: u32 = 1;
+
+/// The stored state of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelState {
+    /// [`STATE_VERSION`].
+    pub version: u32,
+    /// Last session that anything here knew.
+    pub fitted_until: Day,
+    /// Pooled log-HAR.
+    pub har: VolatilityWalk,
+    /// harX2, the benchmark of the volatility head.
+    pub harx2: VolatilityWalk,
+    /// What of the network is served, in the order of [`Horizon::ALL`].
+    pub seats: [Seats; 5],
+    /// Interval maps of the network's volatility, calibrated on its out-of-sample errors.
+    pub network_maps: [Option<QuantileMap>; 5],
+    /// Configured numbers.
+    pub settings: ForecastSettings,
+}
+
+/// Which heads of the network are served at one horizon. All zero: benchmarks alone.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Seats {
+    /// Its volatility.
+    pub volatility: bool,
+    /// Its probability of a positive return.
+    pub direction: bool,
+    /// Weight of its tilt of the ranks, 0..=.25.
+    pub tilt_weight: f64,
+    /// Weight of its mean, 0..=1.
+    pub mean_weight: f64,
+}
+
+impl ModelState {
+    /// The seats of a horizon.
+    #[must_use]
+    pub fn seats(&self, horizon: Horizon) -> &Seats {
+        &self.seats[horizon.index()]
+    }
+}
+
+impl Seats {
+    /// The winner of each head, by name; `volatility` names the benchmark in force.
+    #[must_use]
+    pub fn sources(&self, volatility: &str, ranks: &str) -> Sources {
+        let pick = |seated: bool, benchmark: &str| if seated { NETWORK } else { benchmark }.to_owned();
+        Sources {
+            mean: pick(self.mean_weight > 0.0, "equity_premium"),
+            volatility: pick(self.volatility, volatility),
+            ranks: pick(self.tilt_weight > 0.0, ranks),
+            intervals: "conformal".to_owned(),
+            direction: pick(self.direction, "base_rate"),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The volatility benchmarks refitted once a year, each fit knowing only what had matured: what a walk through the past
+//! would have used, kept with the model so that publishing refits nothing.
+
+use chrono::Datelike;
+use serde::{Deserialize, Serialize};
+
+use crate::market::bar::Day;
+use crate::market::horizon::Horizon;
+use crate::scenario::volatility::{PooledVolatility, VolatilityForecast, VolatilityModel, fit};
+use crate::scenario::volatility_inputs::VolatilityInputs;
+
+/// Sessions after which a young history gets its first fit.
+const FIRST_FIT: usize = 360;
+
+/// Fits of one model, by refit day and horizon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolatilityWalk {
+    /// What was fitted.
+    pub model: VolatilityModel,
+    /// Ascending by day; one fit a horizon, in the order of [`Horizon::ALL`].
+    fits: Vec<(Day, [Option<PooledVolatility>; 5])>,
+}
+
+/// Sessions at which a walk refits: the 361st, and the first of each later year.
+#[must_use]
+pub fn refit_sessions(sessions: &[Day]) -> Vec<usize> {
+    (FIRST_FIT..sessions.len()).filter(|t| *t == FIRST_FIT || sessions[*t].year() != sessions[t - 1].year()).collect()
+}
+
+impl VolatilityWalk {
+    /// Fits a model at every refit session up to `until`, and at `until` itself. Horizons that are not asked for stay
+    /// empty.
+    #[must_use]
+    pub fn fit(inputs: &VolatilityInputs, model: VolatilityModel, horizons: &[Horizon], until: usize) -> Self {
+        let sessions = inputs.sessions();
+        let mut refits: Vec<usize> = refit_sessions(sessions).into_iter().filter(|t| *t <= until).collect();
+        if refits.last() != Some(&until) {
+            refits.push(until);
+        }
+        let at = |t: usize, h: Horizon| horizons.contains(&h).then(|| fit(inputs, model, h, t)).flatten();
+        Self { model, fits: refits.into_iter().map(|t| (sessions[t], Horizon::ALL.map(|h| at(t, h)))).collect() }
+    }
+
+    /// The newest fit of a horizon that was made on or before a day.
+    #[must_use]
+    pub fn in_force(&self, day: Day, horizon: Horizon) -> Option<&PooledVolatility> {
+        let count = self.fits.partition_point(|(fitted, _)| *fitted <= day);
+        self.fits[..count].iter().rev().find_map(|(_, fits)| fits[horizon.index()].as_ref())
+    }
+
+    /// Forecasts of all instruments at the close of a session; `None` where there is none, and everywhere before the
+    /// first fit.
+    #[must_use]
+    pub fn forecasts(&self, inputs: &VolatilityInputs, session: usize, horizon: Horizon) -> Vec<Option<VolatilityForecast>> {
+        match self.in_force(inputs.sessions()[session], horizon) {
+            Some(fit) => fit.forecasts(inputs, session),
+            None => vec![None; inputs.instruments()],
+        }
+    }
+
+    /// Session of the first fit.
+    #[must_use]
+    pub fn first_session(&self, sessions: &[Day]) -> Option<usize> {
+        let (day, _) = self.fits.first()?;
+        sessions.binary_search(day).ok()
+    }
+}
