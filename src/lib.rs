@@ -179,6 +179,18 @@ pub mod ingest {
     pub mod yahoo;
 }
 
+/// From forecasts to answers: every answer of a day as the bytes of the ledger.
+pub mod publication {
+    pub mod compose;
+    pub mod forecast;
+    pub mod header;
+    pub mod numbers;
+    pub mod ranking;
+    pub mod ranks;
+    pub mod rating;
+    pub mod signal;
+}
+
 /// Work that is asked for by a person, a clock or another job.
 pub mod jobs {
     pub mod import;
@@ -206,12 +218,14 @@ pub mod store {
     pub mod instruments;
     pub mod keys;
     pub mod ledger;
+    pub mod leftover;
     pub mod models;
     pub mod open;
     pub mod pool;
     pub mod prices;
     pub mod programs;
     pub mod signing;
+    pub mod socket;
 
     pub use error::StoreError;
 

@@ -1,9 +1,10 @@
 //! What all operations share in the description: headers, the answer 304, and every problem they can end in.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
 use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::api::problem::{FieldError, MEDIA_TYPE, Problem};
@@ -27,24 +28,45 @@ const CONDITIONAL: [&str; 14] = [
     "show_index",
 ];
 
+/// Names and meanings of the headers.
+const HEADERS: [(&str, &str); 7] = [
+    ("x-request-id", "Names the request in answers and messages; the client's own is kept when it is short and plain"),
+    ("etag", "Strong validator of this encoding; send it as `If-None-Match`"),
+    ("last-modified", "Since when the answer is this one"),
+    ("cache-control", "How long caches may keep it: until the next scheduled publication"),
+    ("vary", "Request headers that change the answer"),
+    ("retry-after", "Seconds after which to try again"),
+    ("www-authenticate", "`Bearer`"),
+];
+const VALIDATORS: [&str; 4] = ["etag", "last-modified", "cache-control", "vary"];
+
 /// Completes every operation.
 pub fn complete(description: &mut OpenApi) {
+    let components = description.components.get_or_insert_default();
+    for (name, meaning) in HEADERS {
+        components.headers.insert(name.into(), RefOr::T(header(name, meaning)));
+    }
+    for (status, kinds) in by_status(&ProblemType::ALL) {
+        components.responses.insert(response_name(status), RefOr::T(problem_response(&kinds)));
+    }
     for item in description.paths.paths.values_mut() {
-        for operation in operations(item) {
-            let name = operation.operation_id.clone().unwrap_or_default();
-            for kind in problems(&name) {
-                add_problem(operation, kind);
-            }
-            if CONDITIONAL.contains(&name.as_str()) {
-                add_validators(operation);
-            }
-            for response in operation.responses.responses.values_mut() {
-                if let RefOr::T(response) = response {
-                    let text = "Names the request in answers and messages; the client's own is kept when it is short and plain";
-                    response.headers.insert("x-request-id".into(), RefOr::T(header(text, text_schema())));
-                }
-            }
+        operations(item).for_each(complete_operation);
+    }
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let name = operation.operation_id.clone().unwrap_or_default();
+    if CONDITIONAL.contains(&name.as_str()) {
+        add_validators(operation);
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            add_headers(response, &["x-request-id"]);
         }
+    }
+    for status in by_status(&problems(&name)).into_keys() {
+        let reference = RefOr::Ref(Ref::from_response_name(response_name(status)));
+        operation.responses.responses.entry(status.to_string()).or_insert(reference);
     }
 }
 
@@ -55,103 +77,96 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// The problems in which an operation can end.
 fn problems(operation: &str) -> Vec<ProblemType> {
     use ProblemType as P;
-    let anywhere = [P::AddressTooLong, P::Internal, P::TimedOut];
     let particular: &[ProblemType] = match operation {
-        "find_signal" | "find_rating" | "find_ranking" | "find_forecast" => &[
-            P::Unauthorized, P::NotFound, P::UnknownSymbol, P::BeforeLedger, P::InvalidRequest, P::NotPublished, P::StoreUnavailable,
-            P::Overloaded,
-        ],
-        "list_signals" | "list_ratings" | "list_rankings" | "list_forecasts" | "list_ranks" => &[
-            P::Unauthorized, P::NotFound, P::BeforeLedger, P::InvalidRequest, P::NotPublished, P::StoreUnavailable, P::Overloaded,
-        ],
-        "find_instrument" | "find_prices" => &[
-            P::MalformedRequest, P::Unauthorized, P::UnknownSymbol, P::InvalidRequest, P::StoreUnavailable, P::Overloaded,
-        ],
-        "list_instruments" | "list_ledger_entries" => &[P::Unauthorized, P::InvalidRequest, P::StoreUnavailable, P::Overloaded],
-        "find_ledger_entry" => &[
-            P::MalformedRequest, P::Unauthorized, P::NotFound, P::InvalidRequest, P::StoreUnavailable, P::Overloaded,
-        ],
-        "find_ledger_head" => &[P::Unauthorized, P::InvalidRequest, P::NotPublished, P::StoreUnavailable, P::Overloaded],
+        "check_health" | "check_readiness" => return vec![P::AddressTooLong, P::Internal],
+        "show_openapi_json" | "show_openapi_yaml" | "show_index" => &[],
+        "explain_problem" => &[P::MalformedRequest, P::NotFound],
+        "list_instruments" | "list_ledger_entries" | "find_ledger_head" => &[P::InvalidRequest],
+        "find_instrument" | "find_prices" | "find_ledger_entry" => &[P::MalformedRequest, P::NotFound, P::InvalidRequest],
         "post_prices" => &[
-            P::MalformedRequest, P::Unauthorized, P::Forbidden, P::SimulatedMarket, P::BodyTooLarge, P::UnsupportedMediaType,
-            P::InvalidRequest, P::StoreUnavailable, P::Overloaded,
+            P::MalformedRequest,
+            P::Forbidden,
+            P::SimulatedMarket,
+            P::BodyTooLarge,
+            P::UnsupportedMediaType,
+            P::InvalidRequest,
         ],
-        "explain_problem" => &[P::MalformedRequest, P::Unauthorized, P::NotFound],
-        "check_health" | "check_readiness" => &[],
-        _ => &[P::Unauthorized],
+        _ => &[P::NotFound, P::InvalidRequest],
     };
+    let anywhere = [P::Unauthorized, P::AddressTooLong, P::Internal, P::TimedOut];
     particular.iter().copied().chain(anywhere).collect()
 }
 
-fn add_problem(operation: &mut Operation, kind: ProblemType) {
-    let status = kind.status().as_u16().to_string();
-    let place = operation.responses.responses.entry(status).or_insert_with(|| RefOr::T(Response::new("")));
-    let RefOr::T(response) = place else { return };
-    if !response.description.is_empty() {
-        response.description.push_str("; or ");
+fn by_status(kinds: &[ProblemType]) -> BTreeMap<u16, Vec<ProblemType>> {
+    let mut grouped: BTreeMap<u16, Vec<ProblemType>> = BTreeMap::new();
+    for kind in kinds {
+        grouped.entry(kind.status().as_u16()).or_default().push(*kind);
     }
-    response.description.push_str(&format!("`{}`: {}", kind.name(), kind.title()));
-    let content = response.content.entry(MEDIA_TYPE.into()).or_insert_with(|| {
-        RefOr::T(ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build())
+    grouped
+}
+
+fn response_name(status: u16) -> String {
+    format!("Problem{status}")
+}
+
+fn problem_response(kinds: &[ProblemType]) -> Response {
+    let meanings: Vec<String> = kinds.iter().map(|kind| format!("`{}`: {}", kind.name(), kind.meaning())).collect();
+    let examples = kinds.iter().map(|kind| {
+        let value = utoipa::openapi::example::ExampleBuilder::new().summary(kind.title()).value(Some(example(*kind)));
+        (kind.name(), value.build())
     });
-    if let RefOr::T(content) = content {
-        let example = utoipa::openapi::example::ExampleBuilder::new().value(Some(example(kind))).build();
-        content.examples.insert(kind.name().into(), RefOr::T(example));
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).examples_from_iter(examples);
+    let mut response =
+        ResponseBuilder::new().description(meanings.join("\n\n")).content(MEDIA_TYPE, content.build()).build();
+    add_headers(&mut response, &["x-request-id"]);
+    if kinds.iter().any(|kind| kind.retry_after_seconds().is_some()) {
+        add_headers(&mut response, &["retry-after"]);
     }
-    if kind.retry_after_seconds().is_some() {
-        response.headers.insert("retry-after".into(), RefOr::T(header("Seconds after which to try again", whole_number())));
+    if kinds.contains(&ProblemType::Unauthorized) {
+        add_headers(&mut response, &["www-authenticate"]);
     }
-    if kind == ProblemType::Unauthorized {
-        response.headers.insert("www-authenticate".into(), RefOr::T(header("`Bearer`", text_schema())));
-    }
+    response
 }
 
 fn example(kind: ProblemType) -> serde_json::Value {
     let problem = match kind {
         ProblemType::InvalidRequest => {
-            Problem::invalid(vec![FieldError::parameter("horizon", "unknown horizon \"3w\"; known are 1w, 4w, 13w, 26w, 52w")])
+            let reason = "unknown horizon \"3w\"; known are 1w, 4w, 13w, 26w, 52w";
+            Problem::invalid(vec![FieldError::parameter("horizon", reason)])
         }
         other => Problem::new(other, other.meaning()),
     };
-    serde_json::to_value(problem.body("0193576e-0a3c-7c53-b2c8-1f9f5d2c7a10")).unwrap_or(json!({}))
+    serde_json::to_value(problem.body("0193576e-0a3c-7c53-b2c8-1f9f5d2c7a10")).unwrap_or_default()
 }
 
 fn add_validators(operation: &mut Operation) {
-    let headers = [
-        ("etag", "Strong validator of this encoding; send it as `If-None-Match`"),
-        ("last-modified", "Since when the answer is this one"),
-        ("cache-control", "How long caches may keep it: until the next scheduled publication"),
-        ("vary", "Request headers that change the answer"),
-    ];
-    let fresh = ResponseBuilder::new().description("The client has the answer already").build();
-    operation.responses.responses.insert("304".into(), RefOr::T(fresh));
+    let unchanged = ResponseBuilder::new().description("The client has the answer already").build();
+    operation.responses.responses.insert("304".into(), RefOr::T(unchanged));
     for status in ["200", "304"] {
         if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
-            for (name, text) in headers {
-                response.headers.insert(name.into(), RefOr::T(header(text, text_schema())));
-            }
+            add_headers(response, &VALIDATORS);
         }
     }
-    let conditions = [("if-none-match", "Entity tags that the client has"), ("if-modified-since", "Date of the answer that the client has")];
-    for (name, text) in conditions {
-        let parameter = utoipa::openapi::path::ParameterBuilder::new()
-            .name(name)
-            .parameter_in(utoipa::openapi::path::ParameterIn::Header)
-            .description(Some(text))
-            .schema(Some(text_schema()))
-            .build();
-        operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+    let asked = [
+        ("if-none-match", "Entity tags that the client has"),
+        ("if-modified-since", "Date of the answer that the client has; `if-none-match` decides before it"),
+    ];
+    for (name, meaning) in asked {
+        let schema = ObjectBuilder::new().schema_type(Type::String).build();
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).description(Some(meaning));
+        operation.parameters.get_or_insert_default().push(RefOr::T(parameter.schema(Some(schema)).build()));
     }
 }
 
-fn header(text: &str, schema: Object) -> Header {
-    HeaderBuilder::new().schema(Some(Schema::Object(schema))).description(Some(text)).build()
+fn add_headers(response: &mut Response, names: &[&str]) {
+    for name in names {
+        let reference = RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));
+        response.headers.insert((*name).to_owned(), reference);
+    }
 }
 
-fn text_schema() -> Object {
-    ObjectBuilder::new().schema_type(Type::String).build()
-}
-
-fn whole_number() -> Object {
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build()
+fn header(name: &str, meaning: &str) -> Header {
+    let of_type = if name == "retry-after" { Type::Integer } else { Type::String };
+    let schema = ObjectBuilder::new().schema_type(of_type).build();
+    HeaderBuilder::new().schema(Some(Schema::Object(schema))).description(Some(meaning)).build()
 }

@@ -27,6 +27,7 @@ const STALE_AFTER_SESSIONS: usize = 5;
 
 /// What is known of an instrument.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Instrument)]
 pub struct InstrumentAnswer {
     /// Canonical symbol.
     #[schema(schema_with = schemas::symbol)]
@@ -102,7 +103,7 @@ pub async fn find_instrument(
 /// The instruments of this store.
 #[utoipa::path(
     get, path = "/instruments", operation_id = "list_instruments", tag = tag::HISTORY, params(PageParameters),
-    responses((status = 200, description = "A page of instruments", body = Page<InstrumentAnswer>))
+    responses((status = 200, description = "A page of instruments", body = ref("#/components/schemas/InstrumentPage")))
 )]
 pub async fn list_instruments(State(state): State<AppState>, uri: Uri) -> Result<Json<Page<InstrumentAnswer>>, Problem> {
     let mut parameters = Parameters::read(&uri, &["symbols", "limit", "cursor"]);

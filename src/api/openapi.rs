@@ -9,10 +9,15 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::api::condition::Condition;
-use crate::api::documented;
 use crate::api::problem::{FieldError, ProblemBody};
 use crate::api::ready::Ready;
-use crate::api::{router, tag};
+use crate::api::{documented, documented_schemas, router, tag};
+use crate::opinion::forecast::Forecast;
+use crate::opinion::ranking::Ranking;
+use crate::opinion::ranks::Ranks;
+use crate::opinion::rating::Rating;
+use crate::opinion::served::LedgerReference;
+use crate::opinion::signal::Signal;
 
 /// What stands above the operations.
 #[derive(OpenApi)]
@@ -25,7 +30,7 @@ use crate::api::{router, tag};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "This server")),
-    components(schemas(ProblemBody, FieldError)),
+    components(schemas(ProblemBody, FieldError, LedgerReference, Signal, Rating, Ranking, Forecast, Ranks)),
     modifiers(&KeyScheme, &Tags)
 )]
 pub struct Description;
@@ -55,6 +60,7 @@ impl Modify for Tags {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut description = router::documented().into_openapi();
     documented::complete(&mut description);
+    documented_schemas::complete(&mut description);
     description
 }
 

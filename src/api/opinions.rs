@@ -8,7 +8,6 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
-use utoipa::ToSchema;
 
 use crate::api::asked::{AskedMany, AskedOne, Circumstances, Selection};
 use crate::api::historic;
@@ -24,15 +23,13 @@ use crate::market::instrument::Symbol;
 use crate::opinion::envelope::Kind;
 
 /// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T: ToSchema> {
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
     /// What is on the page, ascending by symbol.
     pub items: Vec<T>,
-    /// Symbols that were asked for and of which nothing is published.
-    #[schema(value_type = Vec<String>)]
+    /// Symbols that were asked for and are not there.
     pub missing: Vec<Symbol>,
-    /// The `cursor` of the next page; `null` on the last.
-    #[schema(value_type = Option<String>, example = "JD")]
+    /// The `cursor` of the next page; `None` on the last.
     pub next: Option<Symbol>,
 }
 
@@ -45,7 +42,7 @@ pub async fn find(state: &AppState, kind: Kind, asked: AskedOne) -> Result<Respo
     let shape = |snapshot: &Snapshot| one(snapshot, kind, &symbol, &selection);
     if let Some(day) = circumstances.as_of {
         let then = historic::snapshot(state, kind, Selection { symbols: Some(vec![symbol.clone()]), ..selection.clone() }, day);
-        return Ok(circumstances.condition.respond(&shape(&then.await?)?, historic::cache_control(day)));
+        return Ok(circumstances.condition.respond(&*shape(&then.await?)?, historic::cache_control(day)));
     }
     answer(state, &circumstances, shape).await
 }
@@ -59,7 +56,7 @@ pub async fn list(state: &AppState, kind: Kind, asked: AskedMany) -> Result<Resp
     let shape = |snapshot: &Snapshot| many(snapshot, kind, &selection);
     if let Some(day) = circumstances.as_of {
         let then = historic::snapshot(state, kind, selection.clone(), day).await?;
-        return Ok(circumstances.condition.respond(&shape(&then)?, historic::cache_control(day)));
+        return Ok(circumstances.condition.respond(&*shape(&then)?, historic::cache_control(day)));
     }
     answer(state, &circumstances, shape).await
 }
@@ -89,7 +86,7 @@ pub async fn answer(
         }
     }
     let snapshot = state.board.load();
-    Ok(condition.respond(&shape(&snapshot)?, cache_control(snapshot.next_publication(), Utc::now())))
+    Ok(condition.respond(&*shape(&snapshot)?, cache_control(snapshot.next_publication(), Utc::now())))
 }
 
 /// The answer of a symbol with the wanted fields.
@@ -121,7 +118,7 @@ fn written_page(items: &[Item], selection: &Selection) -> Result<Ready, Problem>
     let page = pick::page(rows, selection);
     let bodies: Vec<Bytes> = page.rows.iter().map(|item| picked(item, selection)).collect::<Result<_, _>>()?;
     let tail = serde_json::json!({"missing": page.missing, "next": page.next}).to_string();
-    let body = [b"{\"items\":", &pick::array(&bodies)[..], b",", tail[1..].as_bytes()].concat();
+    let body = [b"{\"items\":", &pick::array(&bodies)[..], b",", &tail.as_bytes()[1..]].concat();
     let last_modified = items.iter().map(|item| item.ready.last_modified).max().unwrap_or_default();
     Ok(Ready::json(body, last_modified))
 }

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::IntoResponse;
 use chrono::Utc;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::auth::Scope;
@@ -24,9 +24,9 @@ use crate::store::prices;
 pub const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Rows to record.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"source": "desk", "rows": [{"symbol": "BABA", "day": "2024-09-30", "close": 106.12}]}))]
-#[schema(additional_properties = false)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only the documentation reads the fields")]
 pub struct PricesToPost {
     /// Name of the source, 1 to 64 printable characters; `api` unless given.
@@ -38,8 +38,8 @@ pub struct PricesToPost {
 }
 
 /// A session of one instrument. Prices are raw, finite and above zero, with low <= open, close <= high.
-#[derive(Debug, ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only the documentation reads the fields")]
 pub struct RowToPost {
     /// Symbol in any case; a new one becomes a new instrument.

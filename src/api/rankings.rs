@@ -4,13 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::asked::{AskedMany, AskedOne, ManyParameters, OneParameters};
-use crate::api::opinions::{self, Page};
+use crate::api::opinions;
 use crate::api::problem::Problem;
 use crate::api::state::AppState;
 use crate::api::tag;
 use crate::opinion::envelope::Kind;
-use crate::opinion::ranking::Ranking;
-use crate::opinion::served::Served;
 
 /// Every action for one instrument by its value, with the game it was read from.
 ///
@@ -18,7 +16,7 @@ use crate::opinion::served::Served;
 #[utoipa::path(
     get, path = "/ranking/{symbol}", operation_id = "find_ranking", tag = tag::OPINIONS,
     params(("symbol" = String, Path, description = "Symbol in any case", example = "BABA"), OneParameters),
-    responses((status = 200, description = "The newest ranking", body = Served<Ranking>))
+    responses((status = 200, description = "The newest ranking", body = ref("#/components/schemas/ServedRanking")))
 )]
 pub async fn find_ranking(State(state): State<AppState>, asked: AskedOne) -> Result<Response, Problem> {
     opinions::find(&state, Kind::Ranking, asked).await
@@ -27,7 +25,7 @@ pub async fn find_ranking(State(state): State<AppState>, asked: AskedOne) -> Res
 /// The newest rankings of many instruments.
 #[utoipa::path(
     get, path = "/rankings", operation_id = "list_rankings", tag = tag::OPINIONS, params(ManyParameters),
-    responses((status = 200, description = "A page of rankings", body = Page<Served<Ranking>>))
+    responses((status = 200, description = "A page of rankings", body = ref("#/components/schemas/RankingPage")))
 )]
 pub async fn list_rankings(State(state): State<AppState>, asked: AskedMany) -> Result<Response, Problem> {
     opinions::list(&state, Kind::Ranking, asked).await

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
 
 use crate::api::asked::{AskedMany, ManyParameters, Selection};
 use crate::api::pick::{self, Members, OfSymbol};
@@ -16,37 +14,19 @@ use crate::api::ready::Ready;
 use crate::api::snapshot::Snapshot;
 use crate::api::state::AppState;
 use crate::api::{historic, opinions, tag};
-use crate::market::instrument::Symbol;
 use crate::opinion::envelope::Kind;
-use crate::opinion::ranks::Ranks;
-use crate::opinion::served::Served;
-
-/// A page of the ranks. Take `ledger`, `stale`, `missing` and `next` away from a page that holds all ranks, and the rest
-/// as canonical JSON is the ledger entry.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RanksPage {
-    /// The opinion, its `ranks` cut to the page.
-    #[serde(flatten)]
-    pub opinion: Served<Ranks>,
-    /// Symbols that were asked for and are not ranked.
-    #[schema(value_type = Vec<String>)]
-    pub missing: Vec<Symbol>,
-    /// The `cursor` of the next page; `null` on the last.
-    #[schema(value_type = Option<String>, example = "JD")]
-    pub next: Option<Symbol>,
-}
 
 /// The universe by expected rank, best first.
 #[utoipa::path(
     get, path = "/ranks", operation_id = "list_ranks", tag = tag::OPINIONS, params(ManyParameters),
-    responses((status = 200, description = "A page of the ranks", body = RanksPage))
+    responses((status = 200, description = "A page of the ranks", body = ref("#/components/schemas/RanksPage")))
 )]
 pub async fn list_ranks(State(state): State<AppState>, asked: AskedMany) -> Result<Response, Problem> {
     let AskedMany { selection, circumstances } = asked;
     let shape = |snapshot: &Snapshot| page_of(snapshot, &selection);
     if let Some(day) = circumstances.as_of {
         let then = historic::snapshot(&state, Kind::Ranks, selection.clone(), day).await?;
-        return Ok(circumstances.condition.respond(&shape(&then)?, historic::cache_control(day)));
+        return Ok(circumstances.condition.respond(&*shape(&then)?, historic::cache_control(day)));
     }
     opinions::answer(&state, &circumstances, shape).await
 }

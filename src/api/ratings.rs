@@ -4,13 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::asked::{AskedMany, AskedOne, ManyParameters, OneParameters};
-use crate::api::opinions::{self, Page};
+use crate::api::opinions;
 use crate::api::problem::Problem;
 use crate::api::state::AppState;
 use crate::api::tag;
 use crate::opinion::envelope::Kind;
-use crate::opinion::rating::Rating;
-use crate::opinion::served::Served;
 
 /// The probabilities of default of one instrument as grades.
 ///
@@ -18,7 +16,7 @@ use crate::opinion::served::Served;
 #[utoipa::path(
     get, path = "/rating/{symbol}", operation_id = "find_rating", tag = tag::OPINIONS,
     params(("symbol" = String, Path, description = "Symbol in any case", example = "BABA"), OneParameters),
-    responses((status = 200, description = "The newest rating", body = Served<Rating>))
+    responses((status = 200, description = "The newest rating", body = ref("#/components/schemas/ServedRating")))
 )]
 pub async fn find_rating(State(state): State<AppState>, asked: AskedOne) -> Result<Response, Problem> {
     opinions::find(&state, Kind::Rating, asked).await
@@ -27,7 +25,7 @@ pub async fn find_rating(State(state): State<AppState>, asked: AskedOne) -> Resu
 /// The newest ratings of many instruments.
 #[utoipa::path(
     get, path = "/ratings", operation_id = "list_ratings", tag = tag::OPINIONS, params(ManyParameters),
-    responses((status = 200, description = "A page of ratings", body = Page<Served<Rating>>))
+    responses((status = 200, description = "A page of ratings", body = ref("#/components/schemas/RatingPage")))
 )]
 pub async fn list_ratings(State(state): State<AppState>, asked: AskedMany) -> Result<Response, Problem> {
     opinions::list(&state, Kind::Rating, asked).await

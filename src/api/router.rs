@@ -20,7 +20,6 @@ use crate::api::{
 };
 
 /// Every operation inside the frame.
-#[must_use]
 pub fn router(state: AppState) -> Router {
     let (routes, _) = operations(&state).split_for_parts();
     routes

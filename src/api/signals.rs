@@ -4,13 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::asked::{AskedMany, AskedOne, ManyParameters, OneParameters};
-use crate::api::opinions::{self, Page};
+use crate::api::opinions;
 use crate::api::problem::Problem;
 use crate::api::state::AppState;
 use crate::api::tag;
 use crate::opinion::envelope::Kind;
-use crate::opinion::signal::Signal;
-use crate::opinion::served::Served;
 
 /// The recommended action for one instrument.
 ///
@@ -18,7 +16,7 @@ use crate::opinion::served::Served;
 #[utoipa::path(
     get, path = "/signal/{symbol}", operation_id = "find_signal", tag = tag::OPINIONS,
     params(("symbol" = String, Path, description = "Symbol in any case", example = "BABA"), OneParameters),
-    responses((status = 200, description = "The newest signal", body = Served<Signal>))
+    responses((status = 200, description = "The newest signal", body = ref("#/components/schemas/ServedSignal")))
 )]
 pub async fn find_signal(State(state): State<AppState>, asked: AskedOne) -> Result<Response, Problem> {
     opinions::find(&state, Kind::Signal, asked).await
@@ -27,7 +25,7 @@ pub async fn find_signal(State(state): State<AppState>, asked: AskedOne) -> Resu
 /// The newest signals of many instruments.
 #[utoipa::path(
     get, path = "/signals", operation_id = "list_signals", tag = tag::OPINIONS, params(ManyParameters),
-    responses((status = 200, description = "A page of signals", body = Page<Served<Signal>>))
+    responses((status = 200, description = "A page of signals", body = ref("#/components/schemas/SignalPage")))
 )]
 pub async fn list_signals(State(state): State<AppState>, asked: AskedMany) -> Result<Response, Problem> {
     opinions::list(&state, Kind::Signal, asked).await

@@ -52,10 +52,10 @@ pub enum MissingFundamentals {
     /// The newest balance sheet is more than 550 days old.
     #[error("filings_stale")]
     FilingsStale,
-    /// No filing holds a share count.
+    /// No filing of the last 400 days before the newest balance sheet holds a share count.
     #[error("shares_missing")]
     SharesMissing,
-    /// The share counts on file cannot be believed.
+    /// The share counts of those days cannot be believed.
     #[error("shares_refused")]
     SharesRefused,
     /// Neither debt nor equity is on file, or equity exceeds total assets.
@@ -178,10 +178,13 @@ impl<'a> FilingTimeline<'a> {
     fn units(&self, session: usize) -> Result<f64, MissingFundamentals> {
         let view = self.view(session)?;
         let known = &self.counts[..self.step(session).map_or(0, |s| s.counts)];
-        let fresh = |c: &&ShareCount| c.accepted && (view.filed - c.filed).num_days() <= COUNT_LAG_DAYS;
-        let missing =
-            if known.is_empty() { MissingFundamentals::SharesMissing } else { MissingFundamentals::SharesRefused };
-        let count = known.iter().rev().find(fresh).ok_or(missing)?;
+        let mut fresh = known.iter().rev().filter(|c| (view.filed - c.filed).num_days() <= COUNT_LAG_DAYS).peekable();
+        let none = if fresh.peek().is_none() {
+            MissingFundamentals::SharesMissing
+        } else {
+            MissingFundamentals::SharesRefused
+        };
+        let count = fresh.find(|c| c.accepted).ok_or(none)?;
         let symbol = &self.prices.instrument.instrument.symbol;
         let recorded = self.prices.split_between(count.filed, self.prices.sessions[session]);
         Ok(count.units * recorded * self.basis.factor_after(symbol, count.filed))

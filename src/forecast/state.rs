@@ -27,6 +27,9 @@ pub struct ModelState {
     pub seats: [Seats; 5],
     /// Interval maps of the network's volatility, calibrated on its out-of-sample errors.
     pub network_maps: [Option<QuantileMap>; 5],
+    /// Standard deviation of the log of realized over forecast one-year volatility, out of sample; `None` while too few
+    /// years have matured.
+    pub year_log_error: Option<f64>,
     /// Configured numbers.
     pub settings: ForecastSettings,
 }

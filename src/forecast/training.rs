@@ -130,11 +130,13 @@ pub fn fit_model(
 /// Benchmarks of all horizons, fitted by the close of a session, with no seat taken.
 #[must_use]
 pub fn fit_benchmarks(prepared: &Prepared, request: &FitRequest<'_>, until: usize) -> ModelState {
+    let harx2 = VolatilityWalk::fit(&prepared.inputs, VolatilityModel::HarX2, request.horizons, until);
     ModelState {
         version: STATE_VERSION,
         fitted_until: prepared.history.sessions[until],
         har: VolatilityWalk::fit(&prepared.inputs, VolatilityModel::LogHar, request.horizons, until),
-        harx2: VolatilityWalk::fit(&prepared.inputs, VolatilityModel::HarX2, request.horizons, until),
+        year_log_error: harx2.log_error(&prepared.inputs, Horizon::Year, until),
+        harx2,
         seats: [Seats::default(); 5],
         network_maps: [const { None }; 5],
         settings: request.settings,

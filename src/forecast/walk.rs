@@ -64,4 +64,22 @@ impl VolatilityWalk {
         let (day, _) = self.fits.first()?;
         sessions.binary_search(day).ok()
     }
+
+    /// Standard deviation of `ln(realized / forecast)` of the volatility, over instruments and days (20 sessions apart)
+    /// whose horizon had matured by `until`, each forecast from the fit in force on its day. `None` below a hundred.
+    #[must_use]
+    pub fn log_error(&self, inputs: &VolatilityInputs, horizon: Horizon, until: usize) -> Option<f64> {
+        let first = self.first_session(inputs.sessions())?;
+        let mut errors = Vec::new();
+        for session in (first..=until.checked_sub(horizon.sessions())?).step_by(20) {
+            for (i, forecast) in self.forecasts(inputs, session, horizon).into_iter().enumerate() {
+                let realized = inputs.realized_variance(i, session, horizon.sessions());
+                let known = forecast.zip(realized).filter(|_| !inputs.is_index(i, session));
+                errors.extend(known.map(|(f, realized)| 0.5 * (realized / f.daily_variance).ln()));
+            }
+        }
+        let n = errors.len() as f64;
+        let mean_square = errors.iter().map(|e| e * e).sum::<f64>() / n;
+        (errors.len() >= 100).then(|| mean_square.sqrt())
+    }
 }

@@ -1,6 +1,6 @@
 //! Output rows to forecasts: corrections of the benchmarks, and probabilities.
 
-use crate::learning::loss::{base_logit, bounded, softmax};
+use crate::learning::loss::{base_logit, bounded_correction, bounded_mean, softmax};
 use crate::learning::task::{CLASSES, HEADS, HORIZONS, Head, OUTPUTS, STATES, Task};
 use crate::market::horizon::Horizon;
 
@@ -11,7 +11,7 @@ pub struct HorizonForecast {
     pub log_variance_correction: f64,
     /// Added to ln of the benchmark's daily variance in excess of the universe; within +- 1.5.
     pub log_dispersion_correction: f64,
-    /// Added to the benchmark's mean, in units of the benchmark's volatility over the horizon.
+    /// Added to the benchmark's mean, in units of the benchmark's volatility over the horizon; within +- 0.5.
     pub scaled_mean: f64,
     /// Added to the log odds of the base rate of a positive return; within +- 1.5.
     pub direction_logit_correction: f64,
@@ -59,11 +59,11 @@ impl RowForecast {
         }
         let at = |task: Task, horizon: Horizon| &row[Head::all()[Head::index(task, horizon)].columns()];
         let horizons = Horizon::ALL.map(|horizon| HorizonForecast {
-            log_variance_correction: f64::from(bounded(at(Task::Volatility, horizon)[0])),
-            log_dispersion_correction: f64::from(bounded(at(Task::Dispersion, horizon)[0])),
-            scaled_mean: f64::from(at(Task::Mean, horizon)[0]),
-            direction_logit_correction: f64::from(bounded(at(Task::Direction, horizon)[0])),
-            drawdown_logit_correction: f64::from(bounded(at(Task::Drawdown, horizon)[0])),
+            log_variance_correction: f64::from(bounded_correction(at(Task::Volatility, horizon)[0])),
+            log_dispersion_correction: f64::from(bounded_correction(at(Task::Dispersion, horizon)[0])),
+            scaled_mean: f64::from(bounded_mean(at(Task::Mean, horizon)[0])),
+            direction_logit_correction: f64::from(bounded_correction(at(Task::Direction, horizon)[0])),
+            drawdown_logit_correction: f64::from(bounded_correction(at(Task::Drawdown, horizon)[0])),
             quintile_probabilities: probabilities(at(Task::Rank, horizon)),
         });
         Self { horizons, next_state: probabilities(at(Task::NextState, Horizon::OneWeek)) }

@@ -9,6 +9,8 @@ use crate::learning::task::{Head, Task};
 
 /// Corrections of a logarithm or a logit stay within +- this: a variance is corrected by a factor of 4.5 at most.
 pub const CORRECTION_LIMIT: f32 = 1.5;
+/// The mean stays within +- this many of the benchmark's volatilities; at 4w that is 1.8 a year.
+pub const MEAN_LIMIT: f32 = 0.5;
 /// QLIKE continues as a line where the realized variance exceeds the forecast by more than e to this.
 const QLIKE_LINE_FROM: f32 = 3.0;
 /// The squared error of the mean continues as a line beyond this many volatilities (Huber 1964).
@@ -16,10 +18,16 @@ const MEAN_LINE_FROM: f32 = 3.0;
 /// Base rates are kept this far from 0 and 1, so that their logit stays finite.
 const BASE_RATE_MARGIN: f32 = 0.005;
 
-/// Smooth bound L tanh(x / L) with L = [`CORRECTION_LIMIT`]; slope 1 at 0.
+/// Smooth bound L tanh(x / L) of a logarithm's or a logit's correction, L = [`CORRECTION_LIMIT`]; slope 1 at 0.
 #[must_use]
-pub fn bounded(output: f32) -> f32 {
-    CORRECTION_LIMIT * (output / CORRECTION_LIMIT).tanh()
+pub fn bounded_correction(output: f32) -> f32 {
+    bounded(output, CORRECTION_LIMIT)
+}
+
+/// The same bound of the mean, L = [`MEAN_LIMIT`].
+#[must_use]
+pub fn bounded_mean(output: f32) -> f32 {
+    bounded(output, MEAN_LIMIT)
 }
 
 /// Log odds of a base rate, the offset of a binary head.
@@ -41,7 +49,7 @@ pub fn softmax(values: &mut [f32]) {
 /// is not known.
 ///
 /// - volatility, dispersion: QLIKE exp(d) - d - 1, d = log variance ratio - bounded correction (Patton 2011);
-/// - mean: half the squared error, Huber beyond 3;
+/// - mean: half the squared error of the bounded mean, Huber beyond 3;
 /// - direction, drawdown: negative log likelihood of the base rate's logit plus the bounded correction;
 /// - rank: ranked probability score, mean over five classes of (F_k - C_k)^2;
 /// - next state: negative log likelihood of a softmax.
@@ -72,28 +80,29 @@ fn scalar(loss: fn(f32, f32) -> (f32, f32), outputs: &[f32], target: f32, slope:
 }
 
 fn variance_loss(output: f32, log_ratio: f32) -> (f32, f32) {
-    let correction = bounded(output);
+    let correction = bounded_correction(output);
     let excess = log_ratio - correction;
     let ratio = excess.min(QLIKE_LINE_FROM).exp();
     let beyond = (excess - QLIKE_LINE_FROM).max(0.0);
     let value = ratio - excess.min(QLIKE_LINE_FROM) - 1.0 + (ratio - 1.0) * beyond;
-    (value, (1.0 - ratio) * bound_slope(correction))
+    (value, (1.0 - ratio) * bound_slope(correction, CORRECTION_LIMIT))
 }
 
 fn mean_loss(output: f32, scaled_return: f32) -> (f32, f32) {
-    let error = output - scaled_return;
+    let mean = bounded_mean(output);
+    let error = mean - scaled_return;
     let kept = error.clamp(-MEAN_LINE_FROM, MEAN_LINE_FROM);
-    (kept * (error - 0.5 * kept), kept)
+    (kept * (error - 0.5 * kept), kept * bound_slope(mean, MEAN_LIMIT))
 }
 
 fn binary(outputs: &[f32], outcome: f32, base_rate: f32, slope: &mut [f32]) -> Option<f32> {
     if !(outcome.is_finite() && base_rate.is_finite()) {
         return None;
     }
-    let correction = bounded(outputs[0]);
+    let correction = bounded_correction(outputs[0]);
     let logit = base_logit(base_rate) + correction;
     let probability = 1.0 / (1.0 + (-logit).exp());
-    slope[0] = (probability - outcome) * bound_slope(correction);
+    slope[0] = (probability - outcome) * bound_slope(correction, CORRECTION_LIMIT);
     Some(logit.max(0.0) + (-logit.abs()).exp().ln_1p() - outcome * logit)
 }
 
@@ -129,9 +138,13 @@ fn state_loss(outputs: &[f32], state: u8, slope: &mut [f32]) -> Option<f32> {
     Some(-likelihood.max(f32::MIN_POSITIVE).ln())
 }
 
+fn bounded(output: f32, limit: f32) -> f32 {
+    limit * (output / limit).tanh()
+}
+
 /// Derivative of [`bounded`], from its value.
-fn bound_slope(correction: f32) -> f32 {
-    1.0 - (correction / CORRECTION_LIMIT).powi(2)
+fn bound_slope(value: f32, limit: f32) -> f32 {
+    1.0 - (value / limit).powi(2)
 }
 
 #[cfg(test)]

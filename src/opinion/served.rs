@@ -17,8 +17,8 @@ pub struct LedgerReference {
 /// An opinion with the two fields that are not part of its ledger entry.
 ///
 /// Take `ledger` and `stale` away and write the rest as RFC 8785 canonical JSON: those are the bytes that were hashed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Served<T: ToSchema> {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Served<T> {
     /// The opinion.
     #[serde(flatten)]
     pub opinion: T,

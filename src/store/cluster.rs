@@ -16,14 +16,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::Pid;
 use thiserror::Error;
 
 use super::account::{Account, AccountError};
+use super::leftover::{LeftoverError, clear_after_crash};
 use super::programs::{Programs, ProgramsError, SearchPath, find_programs};
-
-/// How long an orphaned Postgres may take to shut down before the start is given up.
-const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a folder may stay locked by a process that is just ending.
 const LOCK_PATIENCE: Duration = Duration::from_millis(250);
@@ -81,17 +79,9 @@ pub enum ClusterError {
         /// What initdb said.
         output: String,
     },
-    /// A Postgres without supervisor still runs on the directory.
-    #[error(
-        "process {pid}, a Postgres that an earlier forecastd left behind, still runs on {directory} and does not stop",
-        directory = directory.display()
-    )]
-    Orphan {
-        /// PostgreSQL's data directory.
-        directory: PathBuf,
-        /// The process.
-        pid: i32,
-    },
+    /// What a crash left behind cannot be cleared.
+    #[error(transparent)]
+    Leftover(#[from] LeftoverError),
     /// The system refused.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -137,7 +127,9 @@ impl Cluster {
         let cluster = Self { folder, account, programs, _lock: lock };
         match data_version {
             None => cluster.create(durable)?,
-            Some(data) if data == cluster.programs.major_version.to_string() => cluster.clear_after_crash()?,
+            Some(data) if data == cluster.programs.major_version.to_string() => {
+                clear_after_crash(&directory, cluster.postmaster())?
+            }
             Some(data) => {
                 let Programs { bin_dir, major_version: programs } = cluster.programs;
                 return Err(ClusterError::Version { directory, data, bin_dir, programs });
@@ -238,27 +230,6 @@ impl Cluster {
         at(&directory, fs::rename(&unfinished, &directory))?;
         at(&self.folder, File::open(&self.folder).and_then(|folder| folder.sync_all()))
     }
-
-    /// PostgreSQL refuses to start while the process number in its lock file is in use, by whomever. This process
-    /// holds the folder, so a Postgres on it is an orphan, to be stopped, and any other process took the number over.
-    fn clear_after_crash(&self) -> Result<(), ClusterError> {
-        let Some(pid) = self.postmaster() else { return Ok(()) };
-        if !is_alive(pid) {
-            return Ok(());
-        }
-        let directory = self.directory();
-        let working_directory = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).ok();
-        let is_postgres = process_name(pid).is_some_and(|name| name == "postgres" || name == "postmaster");
-        if is_postgres && working_directory.as_ref() == Some(&directory) {
-            return stop_orphan(pid, directory);
-        }
-        if !is_postgres || working_directory.is_some() {
-            let file = directory.join("postmaster.pid");
-            tracing::warn!(pid = pid.as_raw_nonzero(), "removing a lock file whose process number another program has");
-            at(&file, fs::remove_file(&file))?;
-        }
-        Ok(())
-    }
 }
 
 /// Names the file in an error.
@@ -297,35 +268,6 @@ fn lock(folder: &Path, account: Option<Account>) -> Result<File, ClusterError> {
     Ok(file)
 }
 
-fn is_alive(pid: Pid) -> bool {
-    // A process of another user cannot be signalled, and is alive.
-    !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
-}
-
-/// The program's name, from /proc where there is one, else from `ps`.
-fn process_name(pid: Pid) -> Option<String> {
-    let pid = pid.as_raw_nonzero();
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).or_else(|_| {
-        let answer = Command::new("ps").args(["-o", "comm=", "-p", &pid.to_string()]).output()?;
-        Ok::<_, io::Error>(String::from_utf8_lossy(&answer.stdout).into_owned())
-    });
-    let name = name.ok()?;
-    Path::new(name.trim()).file_name()?.to_str().map(str::to_owned)
-}
-
-fn stop_orphan(pid: Pid, directory: PathBuf) -> Result<(), ClusterError> {
-    let pid_number = pid.as_raw_nonzero().get();
-    tracing::warn!(pid = pid_number, "stopping a Postgres that an earlier forecastd left behind");
-    let deadline = Instant::now() + ORPHAN_PATIENCE;
-    while kill_process(pid, Signal::INT).is_ok() && is_alive(pid) {
-        if Instant::now() > deadline {
-            return Err(ClusterError::Orphan { directory, pid: pid_number });
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,16 +302,6 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }
         assert!(folder.path().join("cluster/PG_VERSION").is_file());
-    }
-
-    #[test]
-    fn a_process_number_taken_over_by_another_program_does_not_block() {
-        let version = find_programs(&search(), None).unwrap().major_version.to_string();
-        let folder = folder_of_version(&version);
-        let file = folder.path().join("cluster/postmaster.pid");
-        fs::write(&file, format!("{}\n/elsewhere\n", std::process::id())).unwrap();
-        Cluster::open(folder.path(), &search(), false).unwrap();
-        assert!(!file.exists());
     }
 
     #[test]

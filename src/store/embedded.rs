@@ -2,8 +2,6 @@
 //! also when the service is killed.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -11,13 +9,13 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 use sqlx::{Connection, PgConnection};
-use tempfile::TempDir;
 use thiserror::Error;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::cluster::{Cluster, ClusterError, USER};
+use super::cluster::{Cluster, ClusterError};
 use super::programs::SearchPath;
+use super::socket::{PORT, SocketDir};
 
 /// Starts `"$@"` and stops it with SIGINT when the standard input ends, which it does with the process that holds the
 /// other end, however that process dies. Ends with the program's exit status.
@@ -40,12 +38,6 @@ const RECOVERY_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long a shutdown may write before it is cut short; the log then replays at the next start.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
-
-/// The longest path of a socket that every supported system takes (macOS: 104 bytes with the closing zero; Linux 108).
-const SOCKET_PATH_LIMIT: usize = 103;
-
-/// The port names the socket file and nothing else.
-const PORT: &str = "5432";
 
 /// What the private Postgres is started with.
 #[derive(Debug, Clone)]
@@ -127,13 +119,10 @@ impl Embedded {
         Ok(embedded)
     }
 
-    /// The address of a database of this server, for sqlx and psql alike. It names port, user and TLS mode, which
-    /// would otherwise come from `PG*` variables of the environment.
+    /// The address of a database of this server, for sqlx and psql alike.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let host = percent_encoded(self.socket.path().as_os_str().as_bytes());
-        let database = percent_encoded(database.as_bytes());
-        format!("postgres:///{database}?host={host}&port={PORT}&user={USER}&sslmode=disable")
+        self.socket.url(database)
     }
 
     /// Returns when Postgres has ended without being asked to, which a service cannot outlive.
@@ -168,6 +157,7 @@ impl Embedded {
     async fn wait_until_ready(&mut self) -> Result<(), EmbeddedError> {
         let url = self.url("postgres");
         let begun = Instant::now();
+        let mut told = false;
         loop {
             let reason = match timeout(Duration::from_secs(2), PgConnection::connect(&url)).await {
                 Ok(Ok(connection)) => {
@@ -184,6 +174,10 @@ impl Embedded {
             if begun.elapsed() > RECOVERY_PATIENCE {
                 return Err(EmbeddedError::Silent { reason, log: self.cluster.log_path() });
             }
+            if !told && begun.elapsed() > Duration::from_secs(2) {
+                tracing::info!(%reason, "waiting for PostgreSQL, which may be replaying its log after a crash");
+                told = true;
+            }
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -195,42 +189,6 @@ impl Embedded {
         let tail = lines[lines.len().saturating_sub(10)..].join("\n");
         EmbeddedError::Ended { status, log, tail }
     }
-}
-
-/// The folder of the unix socket.
-#[derive(Debug)]
-enum SocketDir {
-    Inside(PathBuf),
-    Temporary(TempDir),
-}
-
-impl SocketDir {
-    /// Inside the data folder, so that it can be found; under the temporary folder where that path is too long.
-    fn create(cluster: &Cluster) -> Result<Self, EmbeddedError> {
-        let inside = cluster.socket_dir();
-        if fits(&inside) {
-            cluster.private_folder(&inside)?;
-            return Ok(Self::Inside(inside));
-        }
-        let temporary = Some(std::env::temp_dir()).filter(|folder| fits(&folder.join("forecastd-123456")));
-        let parent = temporary.unwrap_or_else(|| PathBuf::from("/tmp"));
-        let only_ours = fs::Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new().prefix("forecastd-").permissions(only_ours).tempdir_in(parent)?;
-        cluster.give(folder.path())?;
-        Ok(Self::Temporary(folder))
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Inside(path) => path,
-            Self::Temporary(folder) => folder.path(),
-        }
-    }
-}
-
-/// Whether the socket and its lock file have short enough paths in a folder.
-fn fits(folder: &Path) -> bool {
-    folder.join(format!(".s.PGSQL.{PORT}.lock")).as_os_str().len() <= SOCKET_PATH_LIMIT
 }
 
 /// Starts the watchdog and below it Postgres, in a process group of their own, which a Ctrl-C does not reach.
@@ -250,15 +208,10 @@ fn spawn(cluster: &Cluster, socket: &Path, durable: bool) -> Result<(Child, Opti
     Ok((watchdog, lifeline))
 }
 
-/// Everything but letters, digits and `/-._~` as `%XX`.
-fn percent_encoded(bytes: &[u8]) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-    bytes.iter().map(|&byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::create_dir;
+    use std::os::unix::fs::PermissionsExt;
 
     use rustix::process::{Pid, test_kill_process};
 
@@ -324,13 +277,21 @@ mod tests {
         let durable = EmbeddedOptions { durable: true, ..options(folder.path()) };
         let mut embedded = Embedded::start(durable).await.unwrap();
         write(&embedded).await;
-        // A session that outlives its server holds the shared memory for a moment.
-        let _session = connect(&embedded).await;
+        // A session that outlives its server for a moment holds the shared memory, and the start has to be repeated.
+        let mut session = connect(&embedded).await;
+        let pid = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut session).await.unwrap();
+        let pid = Pid::from_raw(pid).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
         kill_process(embedded.cluster.postmaster().unwrap(), Signal::KILL).unwrap();
         let noticed = timeout(Duration::from_secs(5), embedded.ended()).await.unwrap();
         assert!(matches!(noticed, EmbeddedError::Ended { .. }), "{noticed}");
         drop(embedded);
+        let waking = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(1));
+            kill_process(pid, Signal::CONT).unwrap();
+        });
         let embedded = Embedded::start(options(folder.path())).await.unwrap();
+        waking.join().unwrap();
         assert_eq!(read(&embedded).await, 42);
         embedded.stop().await.unwrap();
     }
