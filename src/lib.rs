@@ -196,6 +196,8 @@ pub mod jobs {
     pub mod import;
     pub mod keys;
     pub mod progress;
+    pub mod publish;
+    pub mod replay;
     pub mod tools;
     pub mod train;
     pub mod verify;

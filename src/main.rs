@@ -7,7 +7,9 @@ use clap::Parser;
 use forecastd::cli::{Cli, Command};
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::jobs::{keys, tools};
-use forecastd::jobs::{import, train, verify};
+use forecastd::jobs::replay::{Replay, replay};
+use forecastd::jobs::{import, publish, train, verify};
+use forecastd::store::signing::HeadSigner;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::telemetry;
 
@@ -43,6 +45,31 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             println!("{}", train::train(&store, &arguments.recipe).await?);
             close(server, store).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Publish(arguments) => {
+            let (server, store) = open_current(&cli.store).await?;
+            let signer = HeadSigner::open(&cli.store.data_dir)?;
+            match publish::publish(&store, &signer, arguments.again).await? {
+                Some(done) => println!("published {} answers as of {}, ledger head {}:{}", done.entries, done.as_of, done.head.sequence, hex::encode(done.head.hash)),
+                None => println!("the newest session was published already; --again publishes it anew"),
+            }
+            close(server, store).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Replay { sequence } => {
+            let (server, store) = open_current(&cli.store).await?;
+            let outcome = replay(&store, *sequence).await?;
+            close(server, store).await?;
+            Ok(match outcome {
+                Replay::Same(bytes) => {
+                    println!("entry {sequence} replayed: the same {bytes} bytes");
+                    ExitCode::SUCCESS
+                }
+                Replay::Different { offset, computed } => {
+                    println!("entry {sequence} differs from byte {offset} on; computed now: {}", String::from_utf8_lossy(&computed));
+                    ExitCode::FAILURE
+                }
+            })
         }
         Command::Verify { expect } => {
             let (server, store) = open_current(&cli.store).await?;

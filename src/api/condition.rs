@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_recognized_in_a_list_and_decides_before_a_date() {
-        let ready = Arc::new(Ready::json("{}", "2024-09-30T21:05:12Z".parse().unwrap()));
+        let ready = Ready::json("{}", "2024-09-30T21:05:12Z".parse().unwrap());
         let etag = ready.identity.etag.to_str().unwrap().to_owned();
         let met = |pairs: &[(HeaderName, &str)]| Condition::read(&headers(pairs)).is_met_by(&ready);
         assert!(met(&[(header::IF_NONE_MATCH, &format!("\"other\", W/{etag}"))]));

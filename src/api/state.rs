@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
 use axum::http::HeaderValue;
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -86,12 +85,6 @@ impl AppState {
     /// 503 when all are taken.
     pub fn waiting_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
         slot(&self.waiting_slots, "too many requests are waiting for a change; ask without wait")
-    }
-}
-
-impl FromRef<AppState> for PgPool {
-    fn from_ref(state: &AppState) -> Self {
-        state.pool.clone()
     }
 }
 

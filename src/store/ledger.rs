@@ -183,11 +183,12 @@ pub async fn opinions_as_of(pool: &PgPool, asked: &AsOf) -> Result<Vec<LedgerRow
     rows.into_iter().map(LedgerRow::try_from).collect()
 }
 
-/// The newest entry of each kind, horizon and symbol, ascending by sequence: what is served.
+/// The newest entry of each kind, horizon and symbol with a sequence below `before`, ascending by sequence: what was
+/// served then.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn newest(pool: &PgPool) -> Result<Vec<LedgerRow>, StoreError> {
+pub async fn newest(pool: &PgPool, before: i64) -> Result<Vec<LedgerRow>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"select sequence as "sequence!", previous_hash as "previous_hash!", hash as "hash!", publication as "publication!",
@@ -196,9 +197,10 @@ pub async fn newest(pool: &PgPool) -> Result<Vec<LedgerRow>, StoreError> {
            from (
                select distinct on (kind, horizon, symbol)
                       sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
-               from ledger order by kind, horizon, symbol, sequence desc
+               from ledger where sequence < $1 order by kind, horizon, symbol, sequence desc
            ) as newest
-           order by sequence"#
+           order by sequence"#,
+        before
     )
     .fetch_all(pool)
     .await?;

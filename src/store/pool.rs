@@ -103,6 +103,18 @@ pub async fn lock_ledger(connection: &mut PgConnection) -> Result<(), StoreError
     Ok(())
 }
 
+/// Channel on which publications are announced; the payload is the ledger's newest sequence.
+pub const CHANNEL: &str = "forecastd_published";
+
+/// Announces a publication when the transaction commits.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn announce(connection: &mut PgConnection, sequence: i64) -> Result<(), StoreError> {
+    sqlx::query!("select pg_notify($1, $2) as announced", CHANNEL, sequence.to_string()).fetch_one(connection).await?;
+    Ok(())
+}
+
 /// Marks the database as holding a simulated market or a real one; the first mark stays.
 ///
 /// # Errors

@@ -1,0 +1,199 @@
+//! Publishes: composes every answer of the newest session and writes them into the ledger in one transaction.
+
+use anyhow::Context;
+use chrono::{DateTime, SubsecRound, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::forecast::prepared::Prepared;
+use crate::forecast::state::{ModelState, STATE_VERSION};
+use crate::jobs::progress::Phase;
+use crate::jobs::train::CODE_VERSION;
+use crate::learning::artifact;
+use crate::learning::ensemble::TrainedModel;
+use crate::market::bar::Day;
+use crate::market::horizon::Horizon;
+use crate::opinion::envelope::Kind;
+use crate::opinion::provenance::Provenance;
+use crate::publication::compose::{Composed, PublicationInputs, compose};
+use crate::publication::header::{Header, Previous};
+use crate::store::chain::{self, Head, NewEntry, Publication};
+use crate::store::history::{LoadedHistory, Revisions, load};
+use crate::store::ledger::LedgerRow;
+use crate::store::models::{self, StoredModel};
+use crate::store::open::Store;
+use crate::store::signing::HeadSigner;
+use crate::store::{instruments, ledger, pool};
+
+/// A finished publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Decision day.
+    pub as_of: Day,
+    /// Answers written.
+    pub entries: usize,
+    /// The ledger's head after them.
+    pub head: Head,
+}
+
+/// Publishes the newest session with the newest model. `None` when that was done already and `again` is not wished.
+///
+/// # Errors
+/// When there is no model or no price, or the store fails; then nothing was published.
+pub async fn publish(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+    let model_id = models::newest(&store.pool).await?.context("there is no model yet; run `forecastd train`")?;
+    if !again && is_published(&store.pool, &model_id).await? {
+        return Ok(None);
+    }
+    let cutoff = pool::cutoff(&store.pool).await?;
+    let loaded = load(&store.pool, cutoff, cutoff, Revisions::Newest).await?;
+    let as_of = *loaded.history.sessions.last().context("the store holds no prices; run `forecastd import FOLDER`")?;
+    let publication = Publication {
+        publication: Uuid::now_v7(),
+        as_of,
+        published_at: Utc::now().trunc_subsecs(0),
+        known_until: cutoff,
+        recorded_until: cutoff,
+        model_id,
+    };
+    let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
+    let composed = compose_again(store, &publication, before + 1, loaded).await?;
+    let head = write(&store.pool, signer, &publication, before, &composed).await?;
+    Ok(Some(Published { as_of, entries: composed.len(), head }))
+}
+
+/// Composes a publication from the rows, the model and what had been answered before a place of the ledger.
+///
+/// # Errors
+/// When the model is missing or damaged, or the store fails.
+pub async fn compose_again(
+    store: &Store,
+    publication: &Publication,
+    first_sequence: i64,
+    loaded: LoadedHistory,
+) -> anyhow::Result<Vec<Composed>> {
+    let model = models::find(&store.pool, &publication.model_id).await?;
+    let model = model.with_context(|| format!("model {} is missing from the store", publication.model_id))?;
+    let previous = previous(&ledger::newest(&store.pool, first_sequence).await?)?;
+    let (publication, simulated) = (publication.clone(), store.simulated);
+    tokio::task::spawn_blocking(move || {
+        let (state, network) = open_model(&model)?;
+        let header = header(&publication, &model, (network.is_some(), simulated), (loaded.inputs_hash, &state));
+        let prepared = Prepared::new(loaded.history);
+        let inputs = PublicationInputs {
+            prepared: &prepared,
+            state: &state,
+            network: network.as_ref(),
+            header: &header,
+            previous: &previous,
+        };
+        let phase = Phase::start("compose", "horizons", Horizon::ALL.len() as u64);
+        let composed = compose(&inputs, &|_| phase.advance(1))?;
+        phase.finish(&format!("{} answers as of {}", composed.len(), header.as_of));
+        Ok(composed)
+    })
+    .await?
+}
+
+/// A stored model, ready to answer.
+///
+/// # Errors
+/// When its bytes are damaged or of another version.
+pub fn open_model(model: &StoredModel) -> anyhow::Result<(ModelState, Option<TrainedModel>)> {
+    let state: ModelState = serde_json::from_slice(&model.state).context("the model's state cannot be read")?;
+    anyhow::ensure!(
+        state.version == STATE_VERSION,
+        "model {} has state version {}, this version reads {STATE_VERSION}; train anew or use forecastd {}",
+        model.model_id,
+        state.version,
+        model.code_version
+    );
+    let schema = serde_json::to_value(crate::features::schema::schema())?;
+    let network = model.artifact.as_deref().map(|bytes| {
+        // The bytes as stored were checked against the row's SHA-256 when they were read.
+        artifact::load(bytes, &hex::encode(Sha256::digest(bytes)), &schema)
+    });
+    Ok((state, network.transpose()?))
+}
+
+async fn is_published(pool: &PgPool, model_id: &str) -> anyhow::Result<bool> {
+    let (newest_day, last) = (instruments::newest_day(pool).await?, chain::newest_publication(pool).await?);
+    Ok(last.is_some_and(|p| p.model_id == model_id && newest_day.is_some_and(|d| d <= p.as_of)))
+}
+
+async fn write(
+    pool: &PgPool,
+    signer: &HeadSigner,
+    publication: &Publication,
+    before: i64,
+    composed: &[Composed],
+) -> anyhow::Result<Head> {
+    let entries: Vec<NewEntry> = composed.iter().map(new_entry).collect();
+    let mut transaction = pool.begin().await?;
+    pool::lock_ledger(&mut transaction).await?;
+    let head = chain::head(&mut transaction).await?;
+    anyhow::ensure!(head.sequence == before, "another publication came in between; publish again");
+    let head = chain::append(&mut transaction, publication, head, &entries).await?;
+    chain::sign(&mut transaction, head, signer).await?;
+    pool::announce(&mut transaction, head.sequence).await?;
+    transaction.commit().await?;
+    Ok(head)
+}
+
+fn new_entry(composed: &Composed) -> NewEntry {
+    NewEntry {
+        kind: composed.kind.as_str(),
+        symbol: composed.symbol.as_ref().map(|s| s.as_str().to_owned()),
+        horizon: composed.horizon.label(),
+        valid_until: composed.valid_until,
+        late: composed.late,
+        entry: composed.entry.clone(),
+    }
+}
+
+fn header(
+    publication: &Publication,
+    model: &StoredModel,
+    (has_network, simulated): (bool, bool),
+    (inputs_hash, state): ([u8; 32], &ModelState),
+) -> Header {
+    let recipe = Sha256::digest(model.recipe.to_string());
+    let microseconds = |at: DateTime<Utc>| at.trunc_subsecs(6);
+    Header {
+        as_of: publication.as_of,
+        published_at: publication.published_at,
+        simulated,
+        model_id: publication.model_id.clone(),
+        has_network,
+        provenance: Provenance {
+            inputs_hash: hex::encode(inputs_hash),
+            known_until: microseconds(publication.known_until),
+            recorded_until: microseconds(publication.recorded_until),
+            recipe: format!("hard.{}", &hex::encode(recipe)[..8]),
+            model_sha256: model.artifact.as_deref().map(|bytes| hex::encode(Sha256::digest(bytes))),
+            seed: state.settings.seed,
+            code_version: CODE_VERSION.to_owned(),
+            publication: publication.publication,
+        },
+    }
+}
+
+fn previous(entries: &[LedgerRow]) -> anyhow::Result<Previous> {
+    let mut previous = Previous::default();
+    for row in entries {
+        let symbol = || row.symbol.as_deref().context("an entry without symbol")?.parse().map_err(anyhow::Error::msg);
+        match row.kind.parse::<Kind>() {
+            Ok(Kind::Signal) => {
+                let horizon = row.horizon.parse().map_err(anyhow::Error::msg)?;
+                previous.signals.insert((symbol()?, horizon), serde_json::from_slice(&row.entry)?);
+            }
+            Ok(Kind::Rating) => {
+                previous.ratings.insert(symbol()?, serde_json::from_slice(&row.entry)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(previous)
+}
+
