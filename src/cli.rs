@@ -114,6 +114,9 @@ pub struct TrainArgs {
     /// Train the simulated market's network even when the store holds real prices
     #[arg(long)]
     pub simulated: bool,
+    /// Leave the processor to others who want it
+    #[arg(long)]
+    pub low_priority: bool,
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,

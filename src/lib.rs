@@ -198,6 +198,7 @@ pub mod jobs {
     pub mod progress;
     pub mod publish;
     pub mod replay;
+    pub mod simulate;
     pub mod tools;
     pub mod train;
     pub mod verify;
@@ -239,3 +240,49 @@ pub mod store {
         bytes.try_into().map_err(StoreError::row)
     }
 }
+
+/// What is asked and answered over HTTP; every answer comes from memory.
+pub mod api {
+    pub mod adjusted;
+    pub mod asked;
+    pub mod auth;
+    pub mod board;
+    pub mod condition;
+    pub mod cors;
+    pub mod documented;
+    pub mod documented_schemas;
+    pub mod forecasts;
+    pub mod frame;
+    #[cfg(test)]
+    pub(crate) mod frame_requests;
+    pub mod health;
+    pub mod historic;
+    pub mod index;
+    pub mod instruments;
+    pub mod ledger;
+    pub mod near;
+    pub mod openapi;
+    #[cfg(test)]
+    pub(crate) mod opinion_requests;
+    pub mod opinions;
+    pub mod parameters;
+    pub mod pick;
+    pub mod posted_rows;
+    pub mod posting;
+    pub mod prices;
+    pub mod problem;
+    pub mod problem_type;
+    pub mod rankings;
+    pub mod ranks;
+    pub mod ratings;
+    pub mod ready;
+    pub mod router;
+    #[cfg(test)]
+    pub(crate) mod samples;
+    pub mod signals;
+    pub mod snapshot;
+    pub mod state;
+    pub mod tag;
+}
+
+pub mod serve;

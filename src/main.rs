@@ -11,7 +11,7 @@ use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::{import, publish, train, verify};
 use forecastd::store::signing::HeadSigner;
 use forecastd::store::open::{Server, Store, StoreOptions};
-use forecastd::telemetry;
+use forecastd::{serve, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -39,7 +39,14 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             close(server, store).await?;
             Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Serve(arguments) => {
+            serve::serve(store_options(&cli.store), arguments).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Train(arguments) => {
+            if arguments.low_priority {
+                tools::lower_priority();
+            }
             let server = Server::start(store_options(&cli.store), true).await?;
             let store = if arguments.simulated { server.simulated().await? } else { server.current().await? };
             println!("{}", train::train(&store, &arguments.recipe).await?);
@@ -90,7 +97,8 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             print!("{}", tools::config_table());
             Ok(ExitCode::SUCCESS)
         }
-        _ => anyhow::bail!("not wired"),
+        Command::Openapi { format } => tools::openapi(*format),
+        Command::Evaluate(_) => anyhow::bail!("not wired"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{Object, ObjectBuilder};
 
 use crate::api::condition::Condition;
 use crate::api::parameters::{self, Parameters};
@@ -135,7 +136,7 @@ fn read(parameters: &mut Parameters, parts: &Parts) -> (Selection, Circumstances
 #[expect(dead_code, reason = "only the documentation reads the fields")]
 pub struct OneParameters {
     /// How far the opinion looks ahead; `4w` unless given.
-    #[param(schema_with = schemas::horizon)]
+    #[param(schema_with = horizon)]
     horizon: Option<String>,
     /// Answer from the ledger as it was at the end of this day (UTC).
     #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
@@ -154,7 +155,7 @@ pub struct OneParameters {
 #[expect(dead_code, reason = "only the documentation reads the fields")]
 pub struct ManyParameters {
     /// How far the opinions look ahead; `4w` unless given.
-    #[param(schema_with = schemas::horizon)]
+    #[param(schema_with = horizon)]
     horizon: Option<String>,
     /// Comma-separated symbols in any case, at most 1000; all unless given.
     #[param(example = "BABA,JD")]
@@ -174,4 +175,8 @@ pub struct ManyParameters {
     /// With `If-None-Match`: hold the request until the answer changes, at most so many seconds (0s to 60s).
     #[param(pattern = "^[0-9]{1,2}s?$", example = "30s")]
     wait: Option<String>,
+}
+
+fn horizon() -> Object {
+    ObjectBuilder::from(schemas::horizon()).default(Some(Horizon::FourWeeks.label().into())).build()
 }

@@ -57,7 +57,11 @@ impl Board {
             self.refresh(now);
             // Waking at least once an hour bounds the error when the system clock is set.
             let hour = Duration::from_secs(3600);
-            let rest = self.load().next_staleness().and_then(|at| (at - now).to_std().ok()).map_or(hour, |rest| rest.min(hour));
+            let rest = self
+                .load()
+                .next_staleness()
+                .and_then(|at| (at - now).to_std().ok())
+                .map_or(hour, |rest| rest.min(hour));
             // A swap may bring an earlier moment. The sender lives in self, so the channel stays open.
             let _ = tokio::time::timeout(rest, swaps.changed()).await;
         }

@@ -1,11 +1,18 @@
 //! Conditional requests: which encoding, whether the client has it already, and the answer that follows.
 
+use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 
+use crate::api::problem::Problem;
 use crate::api::ready::{Ready, Representation, http_date};
+use crate::store::StoreError;
 
 /// What the headers of a request say about the answer.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +46,7 @@ impl Condition {
             return tags.to_str().is_ok_and(|tags| names(tags, &self.select(ready).0.etag));
         }
         let since = self.if_modified_since.as_ref().and_then(|v| http_date(v.to_str().ok()?));
-        since.is_some_and(|since| ready.last_modified <= since)
+        since.zip(ready.last_modified).is_some_and(|(since, modified)| modified <= since)
     }
 
     /// The whole answer, or 304 when the client has it.
@@ -51,7 +58,9 @@ impl Condition {
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(header::ETAG, representation.etag.clone());
-        headers.insert(header::LAST_MODIFIED, ready.last_modified_text.clone());
+        if let Some(text) = &ready.last_modified_text {
+            headers.insert(header::LAST_MODIFIED, text.clone());
+        }
         headers.insert(header::CACHE_CONTROL, cache_control);
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         if met {
@@ -65,6 +74,19 @@ impl Condition {
         response
     }
 
+    /// A value that was just read from the store: to be asked for again each time, but not sent again.
+    ///
+    /// # Errors
+    /// 500 when the value cannot be written, which no value of this API is.
+    pub fn respond_json<T: Serialize>(
+        &self,
+        value: &T,
+        last_modified: Option<DateTime<Utc>>,
+    ) -> Result<Response, Problem> {
+        let body = serde_json::to_vec(value).map_err(StoreError::row)?;
+        Ok(self.respond(&Ready::json(body, last_modified), HeaderValue::from_static("no-cache")))
+    }
+
     fn select<'a>(&self, ready: &'a Ready) -> (&'a Representation, Option<&'static str>) {
         match ready.gzip().filter(|_| self.accepts_gzip) {
             Some(packed) => (packed, Some("gzip")),
@@ -73,16 +95,24 @@ impl Condition {
     }
 }
 
-/// Headers of these names vary the answer or describe it, for the documentation.
-pub const VALIDATORS: [HeaderName; 4] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL, header::VARY];
+impl<S: Sync> FromRequestParts<S> for Condition {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::read(&parts.headers))
+    }
+}
 
 fn names(tags: &str, etag: &HeaderValue) -> bool {
-    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
+    tags.split(',')
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
 }
 
 /// Whether `gzip` (or `*`) is offered with a weight above 0.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let offers = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let offers =
+        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let mut any = false;
     for offer in offers {
         let mut parts = offer.split(';').map(str::trim);
@@ -98,6 +128,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
@@ -117,14 +149,17 @@ mod tests {
 
     #[test]
     fn a_tag_is_recognized_in_a_list_and_decides_before_a_date() {
-        let ready = Ready::json("{}", "2024-09-30T21:05:12Z".parse().unwrap());
+        let ready = Ready::json("{}", Some("2024-09-30T21:05:12Z".parse().unwrap()));
         let etag = ready.identity.etag.to_str().unwrap().to_owned();
         let met = |pairs: &[(HeaderName, &str)]| Condition::read(&headers(pairs)).is_met_by(&ready);
         assert!(met(&[(header::IF_NONE_MATCH, &format!("\"other\", W/{etag}"))]));
         assert!(met(&[(header::IF_NONE_MATCH, "*")]));
         assert!(met(&[(header::IF_MODIFIED_SINCE, "Mon, 30 Sep 2024 21:05:12 GMT")]));
         assert!(!met(&[(header::IF_MODIFIED_SINCE, "Mon, 30 Sep 2024 21:05:11 GMT")]));
-        assert!(!met(&[(header::IF_NONE_MATCH, "\"other\""), (header::IF_MODIFIED_SINCE, "Tue, 01 Oct 2024 00:00:00 GMT")]));
+        assert!(!met(&[
+            (header::IF_NONE_MATCH, "\"other\""),
+            (header::IF_MODIFIED_SINCE, "Tue, 01 Oct 2024 00:00:00 GMT")
+        ]));
         assert!(!met(&[]));
     }
 }

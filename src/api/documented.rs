@@ -11,7 +11,7 @@ use crate::api::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::api::problem_type::ProblemType;
 
 /// Operations whose answers carry validators and may be asked for conditionally.
-const CONDITIONAL: [&str; 14] = [
+const CONDITIONAL: [&str; 18] = [
     "find_signal",
     "list_signals",
     "find_rating",
@@ -21,8 +21,12 @@ const CONDITIONAL: [&str; 14] = [
     "list_ranks",
     "find_forecast",
     "list_forecasts",
+    "find_instrument",
+    "list_instruments",
     "find_prices",
+    "list_ledger_entries",
     "find_ledger_entry",
+    "find_ledger_head",
     "show_openapi_json",
     "show_openapi_yaml",
     "show_index",
@@ -82,7 +86,9 @@ fn problems(operation: &str) -> Vec<ProblemType> {
         "show_openapi_json" | "show_openapi_yaml" | "show_index" => &[],
         "explain_problem" => &[P::MalformedRequest, P::NotFound],
         "list_instruments" | "list_ledger_entries" | "find_ledger_head" => &[P::InvalidRequest],
-        "find_instrument" | "find_prices" | "find_ledger_entry" => &[P::MalformedRequest, P::NotFound, P::InvalidRequest],
+        "find_instrument" | "find_prices" | "find_ledger_entry" => {
+            &[P::MalformedRequest, P::NotFound, P::InvalidRequest]
+        }
         "post_prices" => &[
             P::MalformedRequest,
             P::Forbidden,

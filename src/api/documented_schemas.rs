@@ -57,7 +57,8 @@ fn ranks_page_fields() -> Object {
 fn page_of(item: &str) -> Object {
     let missing = ArrayBuilder::new().items(schemas::symbol());
     let missing = missing.description(Some("Symbols that were asked for and are not there"));
-    let next = ObjectBuilder::from(schemas::optional_symbol()).description(Some("The `cursor` of the next page; `null` on the last"));
+    let next = ObjectBuilder::from(schemas::optional_symbol())
+        .description(Some("The `cursor` of the next page; `null` on the last"));
     ObjectBuilder::new()
         .description(Some("A page of a list, ascending by symbol"))
         .property("items", ArrayBuilder::new().items(Ref::from_schema_name(item)))

@@ -45,7 +45,8 @@ pub async fn frame(State(state): State<AppState>, request: Request, next: Next) 
 /// Turns a panic into the problem that the client sees; the panic itself has been printed by then.
 #[must_use]
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::new(ProblemType::Internal, "the request failed; the request id names it in the server's messages").into_response()
+    Problem::new(ProblemType::Internal, "the request failed; the request id names it in the server's messages")
+        .into_response()
 }
 
 /// What is needed of a request after it has been handed on.

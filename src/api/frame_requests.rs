@@ -88,7 +88,15 @@ async fn errors_of_libraries_have_the_form_of_all_others() {
 async fn without_the_store_published_answers_go_on() {
     let (service, _) = published();
     assert_eq!(get(&service, "/signal/BABA").await.status, StatusCode::OK);
-    for address in ["/instruments", "/instruments/BABA", "/prices/BABA", "/ledger", "/ledger/1", "/ledger/head", "/signal/BABA?as_of=2024-10-01"] {
+    for address in [
+        "/instruments",
+        "/instruments/BABA",
+        "/prices/BABA",
+        "/ledger",
+        "/ledger/1",
+        "/ledger/head",
+        "/signal/BABA?as_of=2024-10-01",
+    ] {
         let answer = get(&service, address).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{address}");
         assert_eq!(answer.json()["type"], "/problems/store-unavailable");
@@ -168,12 +176,22 @@ async fn only_listed_origins_may_read() {
 async fn panics_and_slow_requests_end_in_problems() {
     let state: AppState = state(Settings { request_time: Duration::from_millis(50), ..Settings::default() });
     let service = Router::new()
-        .route("/panic", route_get(|| async { if true { panic!("secret") } }))
+        .route(
+            "/panic",
+            route_get(|| async {
+                if true {
+                    panic!("secret")
+                }
+            }),
+        )
         .route("/slow", route_get(|| tokio::time::sleep(Duration::from_secs(10))))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state, frame));
     let broken = get(&service, "/panic").await;
-    assert_eq!((broken.status, &broken.json()["type"]), (StatusCode::INTERNAL_SERVER_ERROR, &"/problems/internal".into()));
+    assert_eq!(
+        (broken.status, &broken.json()["type"]),
+        (StatusCode::INTERNAL_SERVER_ERROR, &"/problems/internal".into())
+    );
     assert!(!String::from_utf8_lossy(&broken.body).contains("secret"));
     assert_eq!(get(&service, "/slow").await.json()["type"], "/problems/timed-out");
 }
@@ -185,9 +203,12 @@ async fn pages_and_documentation_work_without_internet() {
     let text = String::from_utf8_lossy(&index.body).into_owned();
     assert!(text.contains("/signal/BABA") && text.contains("not investment advice"));
     assert!(!text.contains("http://") && !text.contains("https://"));
-    for (address, media_type) in
-        [("/openapi.json", "application/json"), ("/openapi.yaml", "application/yaml"), ("/docs/", "text/html"), ("/docs/swagger-ui-bundle.js", "text/javascript")]
-    {
+    for (address, media_type) in [
+        ("/openapi.json", "application/json"),
+        ("/openapi.yaml", "application/yaml"),
+        ("/docs/", "text/html"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript"),
+    ] {
         let answer = get(&service, address).await;
         assert_eq!(answer.status, StatusCode::OK, "{address}");
         assert!(answer.header("content-type").starts_with(media_type), "{address} {}", answer.header("content-type"));

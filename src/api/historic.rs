@@ -37,7 +37,8 @@ pub async fn snapshot(state: &AppState, kind: Kind, selection: Selection, day: D
     if rows.is_empty() {
         return Err(nothing(state, kind, &selection, day));
     }
-    let entries: Vec<PublishedEntry> = rows.into_iter().map(PublishedEntry::try_from).collect::<Result<_, StoreError>>()?;
+    let entries: Vec<PublishedEntry> =
+        rows.into_iter().map(PublishedEntry::try_from).collect::<Result<_, StoreError>>()?;
     Ok(Snapshot::build(entries, now.min(until - TimeDelta::seconds(1))))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderValue;
 use axum::response::Response;
 use maud::{DOCTYPE, Markup, html};
 
@@ -43,8 +43,8 @@ const LINKS: [(&str, &str); 9] = [
     get, path = "/", operation_id = "show_index", tag = tag::OPERATION,
     responses((status = 200, description = "The page", body = String, content_type = "text/html"))
 )]
-pub async fn show_index(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Problem> {
-    let circumstances = Circumstances { as_of: None, wait: None, condition: Condition::read(&headers) };
+pub async fn show_index(State(state): State<AppState>, condition: Condition) -> Result<Response, Problem> {
+    let circumstances = Circumstances { as_of: None, wait: None, condition };
     opinions::answer(&state, &circumstances, |snapshot| Ok(Arc::new(page(snapshot)))).await
 }
 
@@ -70,7 +70,7 @@ fn page(snapshot: &Snapshot) -> Ready {
             }
         }
     };
-    let last_modified = items.iter().map(|i| i.ready.last_modified).max().unwrap_or_default();
+    let last_modified = items.iter().map(|i| i.ready.last_modified).max().flatten();
     Ready::of_type(HeaderValue::from_static("text/html; charset=utf-8"), text.into_string(), last_modified)
 }
 
@@ -96,8 +96,9 @@ fn table(signals: &[Served<Signal>]) -> Markup {
 }
 
 fn row(signal: &Served<Signal>) -> Markup {
-    let Signal { envelope, action, basis, probability_up, expected_return, interval, volatility, rating, price, .. } =
-        &signal.opinion;
+    let Signal {
+        envelope, action, basis, probability_up, expected_return, interval, volatility, rating, price, ..
+    } = &signal.opinion;
     let symbol = envelope.symbol.as_ref().map(ToString::to_string).unwrap_or_default();
     html! {
         tr {

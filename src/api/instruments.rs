@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::asked::{PAGE_DEFAULT, PAGE_MAX};
+use crate::api::condition::Condition;
 use crate::api::near::near_matches;
 use crate::api::opinions::Page;
 use crate::api::parameters::{self, Parameters};
@@ -92,12 +93,13 @@ pub async fn find_instrument(
     State(state): State<AppState>,
     Path(text): Path<String>,
     uri: Uri,
-) -> Result<Json<InstrumentAnswer>, Problem> {
+    condition: Condition,
+) -> Result<Response, Problem> {
     let symbol = only_symbol(Parameters::read(&uri, &[]), &text)?;
     let coverage = known(&state, &symbol).await?;
     let newest = instruments::newest_day(&state.pool).await?;
     let sessions = Sessions::spanning(std::slice::from_ref(&coverage), newest);
-    Ok(Json(shaped(coverage, newest, &sessions)))
+    condition.respond_json(&shaped(coverage, newest, &sessions), None)
 }
 
 /// The instruments of this store.
@@ -105,9 +107,14 @@ pub async fn find_instrument(
     get, path = "/instruments", operation_id = "list_instruments", tag = tag::HISTORY, params(PageParameters),
     responses((status = 200, description = "A page of instruments", body = ref("#/components/schemas/InstrumentPage")))
 )]
-pub async fn list_instruments(State(state): State<AppState>, uri: Uri) -> Result<Json<Page<InstrumentAnswer>>, Problem> {
+pub async fn list_instruments(
+    State(state): State<AppState>,
+    uri: Uri,
+    condition: Condition,
+) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &["symbols", "limit", "cursor"]);
-    let limit = parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64)).unwrap_or(PAGE_DEFAULT as i64);
+    let limit =
+        parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64)).unwrap_or(PAGE_DEFAULT as i64);
     let symbols = parameters.take("symbols", parameters::symbols);
     let after = parameters.take("cursor", Symbol::parse);
     parameters.finish()?;
@@ -122,8 +129,8 @@ pub async fn list_instruments(State(state): State<AppState>, uri: Uri) -> Result
     let missing = symbols.into_iter().flatten().filter(|s| on_page(s) && !is_there(s)).collect();
     let newest = instruments::newest_day(&state.pool).await?;
     let sessions = Sessions::spanning(&rows, newest);
-    let items = rows.into_iter().map(|row| shaped(row, newest, &sessions)).collect();
-    Ok(Json(Page { items, missing, next }))
+    let items: Vec<InstrumentAnswer> = rows.into_iter().map(|row| shaped(row, newest, &sessions)).collect();
+    condition.respond_json(&Page { items, missing, next }, None)
 }
 
 /// The instrument of that name.
@@ -176,7 +183,9 @@ fn shaped(row: Coverage, newest: Option<Day>, sessions: &Sessions) -> Instrument
     let behind = row.last_day.zip(newest).map(|(last, newest)| sessions.between(last, newest));
     let mut reasons = BTreeMap::from([("renames".to_owned(), "not_recorded".to_owned())]);
     if span.is_none() {
-        reasons.extend(["first_day", "last_day", "gaps", "sessions_behind"].map(|f| (f.to_owned(), "no_prices".to_owned())));
+        reasons.extend(
+            ["first_day", "last_day", "gaps", "sessions_behind"].map(|f| (f.to_owned(), "no_prices".to_owned())),
+        );
     }
     let described = [("name", &row.instrument.name), ("sector", &row.instrument.sector)];
     for (field, _) in described.into_iter().filter(|(_, value)| value.is_none()) {

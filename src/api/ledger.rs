@@ -1,9 +1,8 @@
 //! `GET /ledger`: every entry as it was hashed, for everyone to check.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Uri};
-use axum::response::{IntoResponse, Response};
-use axum::{Json, http::header};
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -93,18 +92,24 @@ pub struct PageParameters {
     get, path = "/ledger", operation_id = "list_ledger_entries", tag = tag::LEDGER, params(PageParameters),
     responses((status = 200, description = "A page of entries", body = LedgerPage))
 )]
-pub async fn list_ledger_entries(State(state): State<AppState>, uri: Uri) -> Result<Json<LedgerPage>, Problem> {
+pub async fn list_ledger_entries(
+    State(state): State<AppState>,
+    uri: Uri,
+    condition: Condition,
+) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &["after", "limit"]);
     let after = parameters.take("after", |t| parameters::integer(t, 0..=i64::MAX)).unwrap_or(0);
-    let limit = parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64)).unwrap_or(PAGE_DEFAULT as i64);
+    let limit =
+        parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64)).unwrap_or(PAGE_DEFAULT as i64);
     parameters.finish()?;
     // One more than asked tells whether another page follows.
     let mut rows = ledger::entries_after(&state.pool, after, limit + 1).await?;
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(PAGE_DEFAULT));
     let next = rows.last().filter(|_| more).map(|row| row.sequence);
+    let newest = rows.last().map(|row| row.published_at);
     let items = rows.into_iter().map(shaped).collect::<Result<_, Problem>>()?;
-    Ok(Json(LedgerPage { items, next }))
+    condition.respond_json(&LedgerPage { items, next }, newest)
 }
 
 /// One entry of the ledger.
@@ -117,7 +122,7 @@ pub async fn find_ledger_entry(
     State(state): State<AppState>,
     Path(text): Path<String>,
     uri: Uri,
-    headers: HeaderMap,
+    condition: Condition,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &[]);
     let sequence = parameters.place("sequence", &text, |t| parameters::integer(t, 1..=i64::MAX)).unwrap_or(1);
@@ -128,7 +133,7 @@ pub async fn find_ledger_entry(
     let body = serde_json::to_vec(&shaped(row)?).map_err(StoreError::row)?;
     // An entry never changes.
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
-    Ok(Condition::read(&headers).respond(&Ready::json(body, published_at), forever))
+    Ok(condition.respond(&Ready::json(body, Some(published_at)), forever))
 }
 
 /// The newest place of the ledger with its signature.
@@ -138,11 +143,15 @@ pub async fn find_ledger_entry(
     get, path = "/ledger/head", operation_id = "find_ledger_head", tag = tag::LEDGER,
     responses((status = 200, description = "The head", body = HeadAnswer))
 )]
-pub async fn find_ledger_head(State(state): State<AppState>, uri: Uri) -> Result<Response, Problem> {
+pub async fn find_ledger_head(
+    State(state): State<AppState>,
+    uri: Uri,
+    condition: Condition,
+) -> Result<Response, Problem> {
     Parameters::read(&uri, &[]).finish()?;
     let head = ledger::head(&state.pool).await?;
     let head = head.ok_or_else(|| Problem::new(ProblemType::NotPublished, "the ledger is empty"))?;
-    Ok(([(header::CACHE_CONTROL, "no-cache")], Json(signed(head))).into_response())
+    condition.respond_json(&signed(head), None)
 }
 
 fn signed(head: LedgerHead) -> HeadAnswer {

@@ -51,7 +51,14 @@ mod tests {
 
     #[test]
     fn known_distances() {
-        for (a, b, edits) in [("", "", 0), ("", "AB", 2), ("BABA", "BABA", 0), ("BABA", "ABBA", 1), ("BABA", "BAB", 1), ("KITTEN", "SITTING", 3)] {
+        for (a, b, edits) in [
+            ("", "", 0),
+            ("", "AB", 2),
+            ("BABA", "BABA", 0),
+            ("BABA", "ABBA", 1),
+            ("BABA", "BAB", 1),
+            ("KITTEN", "SITTING", 3),
+        ] {
             assert_eq!(edit_distance(a, b), edits, "{a} {b}");
         }
     }
@@ -59,7 +66,12 @@ mod tests {
     #[test]
     fn the_likeliest_name_comes_first() {
         let known: Vec<Symbol> = ["AAPL", "BABA", "BA", "BIDU", "BRK-B"].map(|s| Symbol::parse(s).unwrap()).into();
-        let near = |text: &str| near_matches(&Symbol::parse(text).unwrap(), known.iter()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let near = |text: &str| {
+            near_matches(&Symbol::parse(text).unwrap(), known.iter())
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(near("BABAA"), ["BABA"]);
         assert_eq!(near("BRK"), ["BRK-B"]);
         assert_eq!(near("APPL"), ["AAPL"]);

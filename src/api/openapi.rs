@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderValue;
 use axum::response::Response;
-use chrono::Utc;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -40,8 +39,10 @@ struct KeyScheme;
 impl Modify for KeyScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
-        scheme.description =
-            Some("A key made by `forecastd keys create --scope ingest`. Reading needs one only where the operator says so.".into());
+        scheme.description = Some(
+            "A key made by `forecastd keys create --scope ingest`. Reading needs one only where the operator says so."
+                .into(),
+        );
         openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
     }
 }
@@ -50,7 +51,8 @@ struct Tags;
 
 impl Modify for Tags {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let tags = tag::ALL.map(|(name, text)| utoipa::openapi::tag::TagBuilder::new().name(name).description(Some(text)).build());
+        let tags = tag::ALL
+            .map(|(name, text)| utoipa::openapi::tag::TagBuilder::new().name(name).description(Some(text)).build());
         openapi.tags = Some(tags.into());
     }
 }
@@ -69,8 +71,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     get, path = "/openapi.json", operation_id = "show_openapi_json", tag = tag::OPERATION,
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"))
 )]
-pub async fn show_openapi_json(headers: HeaderMap) -> Response {
-    Condition::read(&headers).respond(&TEXTS.0, HeaderValue::from_static("no-cache"))
+pub async fn show_openapi_json(condition: Condition) -> Response {
+    condition.respond(&TEXTS.0, HeaderValue::from_static("no-cache"))
 }
 
 /// The description of this API in YAML.
@@ -78,16 +80,16 @@ pub async fn show_openapi_json(headers: HeaderMap) -> Response {
     get, path = "/openapi.yaml", operation_id = "show_openapi_yaml", tag = tag::OPERATION,
     responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/yaml"))
 )]
-pub async fn show_openapi_yaml(headers: HeaderMap) -> Response {
-    Condition::read(&headers).respond(&TEXTS.1, HeaderValue::from_static("no-cache"))
+pub async fn show_openapi_yaml(condition: Condition) -> Response {
+    condition.respond(&TEXTS.1, HeaderValue::from_static("no-cache"))
 }
 
 /// Both texts, written once.
 static TEXTS: LazyLock<(Arc<Ready>, Arc<Ready>)> = LazyLock::new(|| {
-    let (description, now) = (openapi(), Utc::now());
+    let description = openapi();
     // Writing a description that the library itself built does not fail; an empty text would show in every client.
     let json = description.to_json().unwrap_or_default();
     let yaml = description.to_yaml().unwrap_or_default();
-    let yaml = Ready::of_type(HeaderValue::from_static("application/yaml"), yaml, now);
-    (Arc::new(Ready::json(json, now)), Arc::new(yaml))
+    let yaml = Ready::of_type(HeaderValue::from_static("application/yaml"), yaml, None);
+    (Arc::new(Ready::json(json, None)), Arc::new(yaml))
 });

@@ -41,7 +41,12 @@ pub async fn find(state: &AppState, kind: Kind, asked: AskedOne) -> Result<Respo
     let AskedOne { symbol, selection, circumstances } = asked;
     let shape = |snapshot: &Snapshot| one(snapshot, kind, &symbol, &selection);
     if let Some(day) = circumstances.as_of {
-        let then = historic::snapshot(state, kind, Selection { symbols: Some(vec![symbol.clone()]), ..selection.clone() }, day);
+        let then = historic::snapshot(
+            state,
+            kind,
+            Selection { symbols: Some(vec![symbol.clone()]), ..selection.clone() },
+            day,
+        );
         return Ok(circumstances.condition.respond(&*shape(&then.await?)?, historic::cache_control(day)));
     }
     answer(state, &circumstances, shape).await
@@ -119,7 +124,7 @@ fn written_page(items: &[Item], selection: &Selection) -> Result<Ready, Problem>
     let bodies: Vec<Bytes> = page.rows.iter().map(|item| picked(item, selection)).collect::<Result<_, _>>()?;
     let tail = serde_json::json!({"missing": page.missing, "next": page.next}).to_string();
     let body = [b"{\"items\":", &pick::array(&bodies)[..], b",", &tail.as_bytes()[1..]].concat();
-    let last_modified = items.iter().map(|item| item.ready.last_modified).max().unwrap_or_default();
+    let last_modified = items.iter().map(|item| item.ready.last_modified).max().flatten();
     Ok(Ready::json(body, last_modified))
 }
 
@@ -138,7 +143,9 @@ pub fn absent(snapshot: &Snapshot, kind: Kind, horizon: Horizon, symbol: Option<
             let near = near_matches(symbol, snapshot.symbols());
             Problem::new(ProblemType::UnknownSymbol, format!("nothing is published for {symbol}")).with_near(near)
         }
-        Some(symbol) => Problem::new(ProblemType::NotFound, format!("no {kind} of {symbol} is published for {horizon}")),
+        Some(symbol) => {
+            Problem::new(ProblemType::NotFound, format!("no {kind} of {symbol} is published for {horizon}"))
+        }
         None => Problem::new(ProblemType::NotFound, format!("no {kind} is published for {horizon}")),
     }
 }

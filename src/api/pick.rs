@@ -206,6 +206,9 @@ mod tests {
         let body_of_problem = fields(&body, Some(&["z".to_owned(), "y".to_owned()])).unwrap_err().body("r");
         assert_eq!(body_of_problem.errors.len(), 2);
         let members = Members::split(&body).unwrap();
-        assert_eq!(members.write(&[("c", "[]".into()), ("next", "null".into())]), br#"{"b":1.50,"a":{"x":[1, 2]},"c":[],"next":null}"#);
+        assert_eq!(
+            members.write(&[("c", "[]".into()), ("next", "null".into())]),
+            br#"{"b":1.50,"a":{"x":[1, 2]},"c":[],"next":null}"#
+        );
     }
 }

@@ -99,7 +99,12 @@ impl RowReader<'_> {
         Some(PostedRow { symbol: symbol?, bar, split: split?, dividend: dividend? })
     }
 
-    fn text<T>(&mut self, row: &Map<String, Value>, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn text<T>(
+        &mut self,
+        row: &Map<String, Value>,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let read = match row.get(name) {
             None | Some(Value::Null) => Err("is missing".to_owned()),
             Some(Value::String(text)) => parse(text),
@@ -161,7 +166,9 @@ mod tests {
 
     #[test]
     fn a_good_body_is_read() {
-        let posted = outcome(r#"{"source":"desk","rows":[{"symbol":"baba","day":"2024-09-30","close":106.12,"split":8}]}"#).unwrap();
+        let posted =
+            outcome(r#"{"source":"desk","rows":[{"symbol":"baba","day":"2024-09-30","close":106.12,"split":8}]}"#)
+                .unwrap();
         assert_eq!(posted.source, "desk");
         assert_eq!(posted.rows[0].symbol.as_str(), "BABA");
         assert_eq!((posted.rows[0].split, posted.rows[0].dividend), (8.0, 0.0));
@@ -179,8 +186,18 @@ mod tests {
             {"symbol":"PDD","day":"2024-09-30","close":10},
             {"symbol":"pdd","day":"2024-09-30","close":11}]}"#;
         let expected = [
-            (None, "source"), (Some(0), "symbol"), (Some(0), "day"), (Some(0), "close"), (Some(1), "close"), (Some(2), "day"),
-            (Some(3), "color"), (Some(3), "split"), (Some(3), "dividend"), (Some(4), "row"), (Some(5), "symbol"), (Some(5), "close"),
+            (None, "source"),
+            (Some(0), "symbol"),
+            (Some(0), "day"),
+            (Some(0), "close"),
+            (Some(1), "close"),
+            (Some(2), "day"),
+            (Some(3), "color"),
+            (Some(3), "split"),
+            (Some(3), "dividend"),
+            (Some(4), "row"),
+            (Some(5), "symbol"),
+            (Some(5), "close"),
             (Some(7), "day"),
         ];
         assert_eq!(refused(body), expected.map(|(row, field)| (row, field.to_owned())));

@@ -123,7 +123,8 @@ pub async fn find_prices(
         rows = adjusted(rows);
         rows.retain(|row| to.is_none_or(|to| row.day <= to));
     }
-    let history = PriceHistory { symbol, currency, adjusted: is_adjusted, as_of, rows: rows.into_iter().map(shaped).collect() };
+    let history =
+        PriceHistory { symbol, currency, adjusted: is_adjusted, as_of, rows: rows.into_iter().map(shaped).collect() };
     let ready = Form::asked(&headers).write(&history)?;
     let mut response = Condition::read(&headers).respond(&ready, HeaderValue::from_static("no-cache"));
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
@@ -141,7 +142,8 @@ enum Form {
 impl Form {
     /// The first known media type that the client accepts; JSON when there is none.
     fn asked(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        let accepted =
+            headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
         let known = accepted.filter_map(|offer| match offer.split(';').next().unwrap_or_default().trim() {
             "application/json" => Some(Self::Json),
             "application/x-ndjson" | "application/jsonl" => Some(Self::Lines),
@@ -152,7 +154,7 @@ impl Form {
     }
 
     fn write(self, history: &PriceHistory) -> Result<Ready, Problem> {
-        let newest = history.rows.iter().map(|row| row.recorded_at).max().unwrap_or_default();
+        let newest = history.rows.iter().map(|row| row.recorded_at).max();
         let (media_type, body) = match self {
             Self::Json => ("application/json", serde_json::to_vec(history).map_err(StoreError::row)?),
             Self::Lines => ("application/x-ndjson", lines(&history.rows).map_err(StoreError::row)?),
@@ -223,7 +225,13 @@ mod tests {
             known_at: at,
             recorded_at: at,
         };
-        PriceHistory { symbol: Symbol::parse("BABA").unwrap(), currency: "USD".into(), adjusted: false, as_of: None, rows: vec![row] }
+        PriceHistory {
+            symbol: Symbol::parse("BABA").unwrap(),
+            currency: "USD".into(),
+            adjusted: false,
+            as_of: None,
+            rows: vec![row],
+        }
     }
 
     #[test]
@@ -234,12 +242,17 @@ mod tests {
         let csv = text(Form::Csv);
         let lines: Vec<&str> = csv.lines().collect();
         assert_eq!(lines[0], "day,open,high,low,close,volume,split,dividend,source,known_at,recorded_at");
-        assert_eq!(lines[1], "2024-09-30,,107.5,,106.12,10000000.0,1.0,0.0,'=desk,2024-09-30T20:00:00Z,2024-09-30T20:00:00Z");
+        assert_eq!(
+            lines[1],
+            "2024-09-30,,107.5,,106.12,10000000.0,1.0,0.0,'=desk,2024-09-30T20:00:00Z,2024-09-30T20:00:00Z"
+        );
     }
 
     #[test]
     fn the_first_known_media_type_wins() {
-        let form = |accept: &str| Form::asked(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]));
+        let form = |accept: &str| {
+            Form::asked(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]))
+        };
         assert_eq!(form("text/html, text/csv;q=0.9, application/json"), Form::Csv);
         assert_eq!(form("application/x-ndjson"), Form::Lines);
         assert_eq!(form("*/*"), Form::Json);

@@ -159,7 +159,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_transient() {
             tracing::warn!(%error, "the store did not answer");
-            return Self::new(ProblemType::StoreUnavailable, "the store does not answer now; published answers still do");
+            return Self::new(
+                ProblemType::StoreUnavailable,
+                "the store does not answer now; published answers still do",
+            );
         }
         tracing::error!(%error, "the store answered with an error");
         Self::new(ProblemType::Internal, "the request failed; the request id names it in the server's messages")
@@ -181,7 +184,10 @@ mod tests {
 
     #[test]
     fn the_body_names_type_status_and_every_field() {
-        let errors = vec![FieldError::parameter("horizon", "unknown"), FieldError { field: "close".into(), row: Some(3), reason: "missing".into() }];
+        let errors = vec![
+            FieldError::parameter("horizon", "unknown"),
+            FieldError { field: "close".into(), row: Some(3), reason: "missing".into() },
+        ];
         let body = serde_json::to_value(Problem::invalid(errors).body("r-1")).unwrap();
         let expected = serde_json::json!({
             "type": "/problems/invalid-request", "title": "Invalid request", "status": 422, "detail": "refused: horizon, close",

@@ -142,21 +142,29 @@ impl ProblemType {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::MalformedRequest => "The address cannot be decoded, or the body is not the JSON that the operation expects. Nothing was stored.",
+            Self::MalformedRequest => {
+                "The address cannot be decoded, or the body is not the JSON that the operation expects. Nothing was stored."
+            }
             Self::Unauthorized => "Send `Authorization: Bearer KEY` with a key made by `forecastd keys create`.",
             Self::Forbidden => "The key is valid but was made without the scope that the operation needs.",
             Self::NotFound => "Nothing lies at this address. `/openapi.json` lists the operations.",
             Self::UnknownSymbol => "No instrument of this name is known here; `near` lists names that look alike.",
-            Self::BeforeLedger => "Answers of that day were never published; `first_day` is the first that can be asked for.",
+            Self::BeforeLedger => {
+                "Answers of that day were never published; `first_day` is the first that can be asked for."
+            }
             Self::MethodNotAllowed => "The address exists; the header `Allow` lists its methods.",
             Self::SimulatedMarket => "This store holds a simulated market and takes no real prices.",
             Self::BodyTooLarge => "The body is larger than accepted. Send it in parts.",
-            Self::AddressTooLong => "The address with its query is longer than accepted. Ask for fewer symbols at once.",
+            Self::AddressTooLong => {
+                "The address with its query is longer than accepted. Ask for fewer symbols at once."
+            }
             Self::UnsupportedMediaType => "Send the body as `application/json`.",
             Self::InvalidRequest => "`errors` lists every parameter, field or row that breaks a rule, with the reason.",
             Self::Internal => "The service failed. The request id names the event in its messages.",
             Self::NotPublished => "The first publication is still being computed. Try again after `Retry-After`.",
-            Self::StoreUnavailable => "The store does not answer. Published answers still do. Try again after `Retry-After`.",
+            Self::StoreUnavailable => {
+                "The store does not answer. Published answers still do. Try again after `Retry-After`."
+            }
             Self::Overloaded => "Too many requests are being handled. Try again after `Retry-After`.",
             Self::TimedOut => "The request took too long and was given up. Try again after `Retry-After`.",
         }

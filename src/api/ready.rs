@@ -22,10 +22,10 @@ const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 pub struct Ready {
     /// As it is.
     pub identity: Representation,
-    /// Since when the body has been this one.
-    pub last_modified: DateTime<Utc>,
+    /// Since when the body has been this one, where that is known.
+    pub last_modified: Option<DateTime<Utc>>,
     /// The same for the header.
-    pub last_modified_text: HeaderValue,
+    pub last_modified_text: Option<HeaderValue>,
     /// Media type.
     pub media_type: HeaderValue,
     gzip: OnceLock<Option<Representation>>,
@@ -43,19 +43,19 @@ pub struct Representation {
 impl Ready {
     /// A JSON body.
     #[must_use]
-    pub fn json(body: impl Into<Bytes>, last_modified: DateTime<Utc>) -> Self {
+    pub fn json(body: impl Into<Bytes>, last_modified: Option<DateTime<Utc>>) -> Self {
         Self::of_type(HeaderValue::from_static("application/json"), body, last_modified)
     }
 
     /// A body of any media type. The tag is the first half of its SHA-256.
     #[must_use]
-    pub fn of_type(media_type: HeaderValue, body: impl Into<Bytes>, last_modified: DateTime<Utc>) -> Self {
+    pub fn of_type(media_type: HeaderValue, body: impl Into<Bytes>, last_modified: Option<DateTime<Utc>>) -> Self {
         let body = body.into();
         let etag = tag(&hex::encode(&Sha256::digest(&body)[..16]));
         Self {
             identity: Representation { body, etag },
-            last_modified: last_modified.trunc_subsecs(0),
-            last_modified_text: header(&last_modified.format(HTTP_DATE).to_string()),
+            last_modified: last_modified.map(|at| at.trunc_subsecs(0)),
+            last_modified_text: last_modified.map(|at| header(&at.format(HTTP_DATE).to_string())),
             media_type,
             gzip: OnceLock::new(),
         }
@@ -104,21 +104,21 @@ mod tests {
     #[test]
     fn each_encoding_has_its_own_tag_and_the_same_content() {
         let text = "{\"a\":1}".repeat(200);
-        let ready = Ready::json(text.clone(), Utc::now());
+        let ready = Ready::json(text.clone(), None);
         let gzip = ready.gzip().unwrap();
         assert_ne!(gzip.etag, ready.identity.etag);
         assert!(gzip.body.len() < text.len() / 4);
         let mut back = String::new();
         flate2::read::GzDecoder::new(&gzip.body[..]).read_to_string(&mut back).unwrap();
         assert_eq!(back, text);
-        assert!(Ready::json("{}", Utc::now()).gzip().is_none());
+        assert!(Ready::json("{}", None).gzip().is_none());
     }
 
     #[test]
     fn dates_round_trip_without_fractions() {
-        let ready = Ready::json("{}", "2024-09-30T21:05:12.9Z".parse().unwrap());
-        assert_eq!(ready.last_modified_text, "Mon, 30 Sep 2024 21:05:12 GMT");
-        assert_eq!(http_date("Mon, 30 Sep 2024 21:05:12 GMT"), Some(ready.last_modified));
+        let ready = Ready::json("{}", Some("2024-09-30T21:05:12.9Z".parse().unwrap()));
+        assert_eq!(ready.last_modified_text.as_ref().unwrap(), "Mon, 30 Sep 2024 21:05:12 GMT");
+        assert_eq!(http_date("Mon, 30 Sep 2024 21:05:12 GMT"), ready.last_modified);
         assert_eq!(http_date("yesterday"), None);
     }
 }

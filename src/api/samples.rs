@@ -19,7 +19,6 @@ use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::{AppState, Settings};
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
-use crate::opinion::canonical::canonical;
 use crate::opinion::envelope::Kind;
 use crate::store::chain::{GENESIS, chain_hash};
 
@@ -72,7 +71,7 @@ pub fn entries() -> Vec<PublishedEntry> {
     bodies.push((Kind::Ranks, None, ranks));
     let mut previous = GENESIS;
     let chained = bodies.into_iter().zip(1..).map(|((kind, symbol, body), sequence)| {
-        previous = chain_hash(&previous, &canonical(&body).unwrap());
+        previous = chain_hash(&previous, &canonical(&body));
         entry(kind, symbol, &body, (sequence, previous))
     });
     chained.collect()
@@ -89,7 +88,7 @@ pub fn entry(kind: Kind, symbol: Option<&str>, body: &Value, (sequence, hash): (
         published_at: "2024-09-30T21:05:12Z".parse().unwrap(),
         valid_until: "2024-10-28".parse().unwrap(),
         prices_stopped: false,
-        entry: canonical(body).unwrap().into(),
+        entry: canonical(body).into(),
     }
 }
 
@@ -110,6 +109,11 @@ fn envelope(kind: &str, symbol: Value) -> Value {
     value["kind"] = json!(kind);
     value["symbol"] = symbol;
     value
+}
+
+/// RFC 8785 bytes of a JSON value.
+pub fn canonical(value: &Value) -> Vec<u8> {
+    serde_json_canonicalizer::to_vec(value).unwrap()
 }
 
 /// Sends a request and takes the whole answer.

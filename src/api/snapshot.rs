@@ -191,9 +191,10 @@ impl Group {
 impl Item {
     fn new(published: Arc<PublishedEntry>, now: DateTime<Utc>) -> Self {
         let stale = is_stale(&published, now);
-        let modified = if stale && !published.prices_stopped { stale_from(published.valid_until) } else { published.published_at };
+        let modified =
+            if stale && !published.prices_stopped { stale_from(published.valid_until) } else { published.published_at };
         let body = served(&published, stale);
-        Self { symbol: published.symbol.clone(), ready: Arc::new(Ready::json(body, modified)), published, stale }
+        Self { symbol: published.symbol.clone(), ready: Arc::new(Ready::json(body, Some(modified))), published, stale }
     }
 
     fn at(&self, now: DateTime<Utc>) -> Self {

@@ -37,7 +37,7 @@ impl Default for Settings {
             cors_origins: Vec::new(),
             max_concurrency: 512,
             max_waiters: 1000,
-            request_time: Duration::from_secs(15),
+            request_time: Duration::from_secs(30),
         }
     }
 }

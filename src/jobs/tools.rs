@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, OpenapiFormat};
 use crate::config::{StoreConfig, markdown_table};
 use crate::store::embedded::{Embedded, EmbeddedOptions};
 use crate::store::pool;
@@ -61,6 +61,26 @@ pub async fn health(address: SocketAddr) -> anyhow::Result<ExitCode> {
     };
     let answer = tokio::time::timeout(HEALTH_PATIENCE, ask).await.context("no answer in time")??;
     anyhow::ensure!(answer.ends_with(b" 200"), "the service is not healthy");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets other processes have the processor first.
+pub fn lower_priority() {
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!("the priority stays as it is: {error}");
+    }
+}
+
+/// Prints the description of the HTTP interface.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn openapi(format: OpenapiFormat) -> anyhow::Result<ExitCode> {
+    let description = crate::api::openapi::openapi();
+    match format {
+        OpenapiFormat::Yaml => print!("{}", description.to_yaml()?),
+        OpenapiFormat::Json => println!("{}", description.to_pretty_json()?),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

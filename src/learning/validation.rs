@@ -118,11 +118,11 @@ mod tests {
 
     const ROWS: usize = 40;
 
-    /// Rows with only the mean known, at the first horizon: returns +1 and -1 in turn, a day each.
+    /// Rows with only the volatility known, at the first horizon: log variance ratios +.4 and -.4 in turn, a day each.
     fn alternating() -> (Vec<RowTargets>, Vec<u32>) {
         let row = |row: usize| {
             let mut targets = RowTargets::UNKNOWN;
-            targets.horizons[0] = HorizonTargets { scaled_return: sign(row), ..HorizonTargets::UNKNOWN };
+            targets.horizons[0] = HorizonTargets { log_variance_ratio: 0.4 * sign(row), ..HorizonTargets::UNKNOWN };
             targets
         };
         ((0..ROWS).map(row).collect(), (0..ROWS as u32).map(|day| 7 + 5 * day).collect())
@@ -135,7 +135,7 @@ mod tests {
     fn outputs(of_row: impl Fn(usize) -> f32) -> Vec<f32> {
         let mut outputs = vec![0.0; ROWS * OUTPUTS];
         for row in 0..ROWS {
-            outputs[row * OUTPUTS + 10] = of_row(row);
+            outputs[row * OUTPUTS] = of_row(row);
         }
         outputs
     }
@@ -152,12 +152,12 @@ mod tests {
     fn the_share_that_helps_is_kept() {
         let (targets, days) = alternating();
         let validation = Validation::fit(&targets, &days, &TaskWeights::new());
-        let double = validation.judge(&outputs(|row| 2.0 * sign(row)));
-        assert_eq!(double.shrink[10], 0.5);
-        assert!(double.loss.abs() < 1e-6 && double.relative_loss[10].abs() < 1e-6);
+        let double = validation.judge(&outputs(|row| 0.8 * sign(row)));
+        assert_eq!(double.shrink[0], 0.5);
+        assert!(double.relative_loss[0] < 0.01 && double.loss > double.relative_loss[0] && double.loss < 0.1);
         for useless in [outputs(|row| -sign(row)), outputs(|_| 0.1), outputs(|_| f32::NAN)] {
             let judgement = validation.judge(&useless);
-            assert_eq!((judgement.shrink[10], judgement.loss), (0.0, 1.0));
+            assert_eq!((judgement.shrink[0], judgement.loss), (0.0, 1.0));
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let (targets, _) = alternating();
         let days: Vec<u32> = (0..ROWS as u32).map(|row| row / 4).collect();
         let validation = Validation::fit(&targets, &days, &TaskWeights::new());
-        assert_eq!(validation.judge(&outputs(sign)).shrink[10], 0.0);
+        assert_eq!(validation.judge(&outputs(|row| 0.4 * sign(row))).shrink[0], 0.0);
     }
 
     #[test]

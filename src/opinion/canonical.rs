@@ -1,6 +1,7 @@
 //! The bytes of an opinion: one text for one opinion, so that a hash names it.
 
 use serde::Serialize;
+use serde::de::{DeserializeOwned, Error};
 
 /// Decimals kept of every number of an opinion. Fewer digits than a double holds, so that the last bits of a sum never
 /// decide the bytes of the ledger; one millionth is below what any of these numbers is known to.
@@ -12,8 +13,12 @@ pub const DECIMALS: u32 = 6;
 ///
 /// # Errors
 /// When a number is not finite, or a seed is too large for a JSON number.
-pub fn canonical<T: Serialize>(opinion: &T) -> serde_json::Result<Vec<u8>> {
-    serde_json_canonicalizer::to_vec(opinion)
+pub fn canonical<T: Serialize + DeserializeOwned + PartialEq>(opinion: &T) -> serde_json::Result<Vec<u8>> {
+    let bytes = serde_json_canonicalizer::to_vec(opinion)?;
+    // Reading back is the proof that nothing was lost: NaN and infinity are written as null without a word.
+    let read: T = serde_json::from_slice(&bytes)?;
+    let changed = || serde_json::Error::custom("a number is not finite, so the opinion changes when it is written");
+    if read == *opinion { Ok(bytes) } else { Err(changed()) }
 }
 
 /// `value` rounded half away from zero to [`DECIMALS`] decimals; negative zero becomes zero.
@@ -40,6 +45,8 @@ pub fn finite(value: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -56,9 +63,11 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_and_infinity_is_refused() {
-        let value = serde_json::json!({"b": 1.0, "a": [0.1, 1e21, "\u{20ac}"]});
-        assert_eq!(canonical(&value).unwrap(), "{\"a\":[0.1,1e+21,\"\u{20ac}\"],\"b\":1}".as_bytes());
-        assert!(canonical(&[f64::NAN]).is_err());
+        let value =
+            BTreeMap::from([("b".to_owned(), Some(1e21)), ("\u{20ac}".to_owned(), None), ("a".to_owned(), Some(1.0))]);
+        assert_eq!(canonical(&value).unwrap(), "{\"a\":1,\"b\":1e+21,\"\u{20ac}\":null}".as_bytes());
+        assert!(canonical(&vec![f64::NAN]).is_err());
+        assert!(canonical(&vec![Some(f64::INFINITY)]).is_err());
     }
 
     proptest! {

@@ -188,7 +188,7 @@ fn add_horizon(
     Ok(())
 }
 
-fn written<T: serde::Serialize>(header: &Header, envelope: &Envelope, opinion: &T) -> Result<Composed, ComposeError> {
+fn written<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq>(header: &Header, envelope: &Envelope, opinion: &T) -> Result<Composed, ComposeError> {
     Ok(Composed {
         kind: envelope.kind,
         symbol: envelope.symbol.clone(),

@@ -89,6 +89,12 @@ impl Server {
         }
     }
 
+    /// Address of the real database; may hold a password.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Opens the database of real prices, its schema brought up to date.
     ///
     /// # Errors
