@@ -131,6 +131,7 @@ pub mod forecast {
     pub mod audition;
     pub mod calibration;
     pub mod day;
+    pub mod evaluation;
     pub mod prepared;
     pub mod samples;
     pub mod settings;
@@ -193,6 +194,7 @@ pub mod publication {
 
 /// Work that is asked for by a person, a clock or another job.
 pub mod jobs {
+    pub mod evaluate;
     pub mod import;
     pub mod keys;
     pub mod progress;

@@ -8,7 +8,7 @@ use forecastd::cli::{Cli, Command};
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::jobs::{keys, tools};
 use forecastd::jobs::replay::{Replay, replay};
-use forecastd::jobs::{import, publish, train, verify};
+use forecastd::jobs::{evaluate, import, publish, train, verify};
 use forecastd::store::signing::HeadSigner;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::{serve, telemetry};
@@ -98,7 +98,12 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi { format } => tools::openapi(*format),
-        Command::Evaluate(_) => anyhow::bail!("not wired"),
+        Command::Evaluate(arguments) => {
+            let (server, store) = open_current(&cli.store).await?;
+            evaluate::evaluate(&store, arguments).await?;
+            close(server, store).await?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -13,12 +13,21 @@ use crate::api::snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Board {
     current: ArcSwap<Snapshot>,
-    swaps: watch::Sender<u64>,
+    announced: watch::Sender<Announcement>,
+}
+
+/// What waiting requests hear of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Announcement {
+    /// Snapshots hung so far.
+    pub swaps: u64,
+    /// The service stops: answer with what there is.
+    pub closing: bool,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Self { current: ArcSwap::from_pointee(Snapshot::default()), swaps: watch::Sender::new(0) }
+        Self { current: ArcSwap::from_pointee(Snapshot::default()), announced: watch::Sender::default() }
     }
 }
 
@@ -26,7 +35,7 @@ impl Board {
     /// Hangs a new snapshot and wakes everybody who waits for a change.
     pub fn publish(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
-        self.swaps.send_modify(|count| *count += 1);
+        self.announced.send_modify(|announcement| announcement.swaps += 1);
     }
 
     /// The current snapshot, without counting a reference: for answers that are formed at once.
@@ -35,23 +44,28 @@ impl Board {
         self.current.load()
     }
 
-    /// Hears of every later swap.
+    /// Hears of every later swap, and of the end.
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.swaps.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<Announcement> {
+        self.announced.subscribe()
+    }
+
+    /// Sends waiting requests home with the answer they have, so that a stop need not wait for them.
+    pub fn close(&self) {
+        self.announced.send_modify(|announcement| announcement.closing = true);
     }
 
     /// Turns opinions stale that are so at `now`; a publication that comes in between is kept.
     pub fn refresh(&self, now: DateTime<Utc>) {
         if self.load().next_staleness().is_some_and(|at| at <= now) {
             self.current.rcu(|held| held.at(now));
-            self.swaps.send_modify(|count| *count += 1);
+            self.announced.send_modify(|announcement| announcement.swaps += 1);
         }
     }
 
     /// Refreshes whenever an opinion turns stale. Runs until it is dropped.
     pub async fn keep_fresh(&self) {
-        let mut swaps = self.subscribe();
+        let mut announced = self.subscribe();
         loop {
             let now = Utc::now();
             self.refresh(now);
@@ -63,7 +77,7 @@ impl Board {
                 .and_then(|at| (at - now).to_std().ok())
                 .map_or(hour, |rest| rest.min(hour));
             // A swap may bring an earlier moment. The sender lives in self, so the channel stays open.
-            let _ = tokio::time::timeout(rest, swaps.changed()).await;
+            let _ = tokio::time::timeout(rest, announced.changed()).await;
         }
     }
 }

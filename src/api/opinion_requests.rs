@@ -202,6 +202,20 @@ async fn a_waiting_client_hears_of_a_change_of_its_answer_only() {
 }
 
 #[tokio::test]
+async fn a_stop_sends_waiting_clients_home() {
+    let (service, state) = published();
+    let tag = get(&service, "/signals").await.header("etag").to_owned();
+    let waiting = tokio::spawn({
+        let service = service.clone();
+        async move { get_with(&service, "/signals?wait=60s", &[("if-none-match", &tag)]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    state.board.close();
+    let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+    assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
 async fn too_many_waiting_clients_are_sent_away() {
     let state = state(Settings { max_waiters: 0, ..Settings::default() });
     state.board.publish(Snapshot::build(entries(), now()));

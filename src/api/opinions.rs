@@ -80,11 +80,11 @@ pub async fn answer(
     if let Some(length) = circumstances.wait.filter(|_| condition.names_a_tag()) {
         let end = Instant::now() + length;
         // Heard from before the first look, so that no swap falls in between.
-        let mut swaps = state.board.subscribe();
+        let mut announced = state.board.subscribe();
         if condition.is_met_by(&*shape(&state.board.load())?) {
             let _slot = state.waiting_slot()?;
-            while let Ok(Ok(())) = timeout_at(end, swaps.changed()).await {
-                if !condition.is_met_by(&*shape(&state.board.load())?) {
+            while let Ok(Ok(())) = timeout_at(end, announced.changed()).await {
+                if announced.borrow().closing || !condition.is_met_by(&*shape(&state.board.load())?) {
                     break;
                 }
             }
