@@ -38,12 +38,14 @@ pub enum Command {
   DATABASE_URL=postgres://forecastd:secret@db/forecastd forecastd serve --listen 0.0.0.0:8080")]
     Serve(ServeConfig),
     /// Import files or folders: prices, factors, filings, a universe
-    #[command(after_help = "Formats are recognized by their header: Yahoo CSV, wide adjusted closes (Date,SYM1,SYM2,...), French factors,
+    #[command(
+        after_help = "Formats are recognized by their header: Yahoo CSV, wide adjusted closes (Date,SYM1,SYM2,...), French factors,
 FRED wide, market closes wide, SEC filings, universe.csv. A file is imported whole or not at all.
 
 Examples:
   forecastd import ../data
-  forecastd import BABA.csv closes.csv")]
+  forecastd import BABA.csv closes.csv"
+    )]
     Import(ImportArgs),
     /// Fit the benchmarks and train the network; decides head by head what is served
     #[command(after_help = "Example:
@@ -230,8 +232,7 @@ impl StoreConfig {
 }
 
 /// Models whose forecasts `evaluate` can write.
-pub const MODELS: [&str; 9] =
-    ["uniform", "cov252", "s0", "ewma94", "har", "harx2", "roll252", "base_rate", "network"];
+pub const MODELS: [&str; 9] = ["uniform", "cov252", "s0", "ewma94", "har", "harx2", "roll252", "base_rate", "network"];
 
 fn parse_model(text: &str) -> Result<String, String> {
     match MODELS.iter().find(|m| **m == text) {

@@ -136,8 +136,8 @@ pub mod forecast {
     pub mod samples;
     pub mod settings;
     pub mod state;
-    pub mod walk;
     pub mod training;
+    pub mod walk;
 }
 
 /// What is said: the answers, as they stand in the ledger.

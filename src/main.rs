@@ -6,11 +6,11 @@ use anyhow::Context;
 use clap::Parser;
 use forecastd::cli::{Cli, Command};
 use forecastd::config::{LogFormat, StoreConfig};
-use forecastd::jobs::{keys, tools};
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::{evaluate, import, publish, train, verify};
-use forecastd::store::signing::HeadSigner;
+use forecastd::jobs::{keys, tools};
 use forecastd::store::open::{Server, Store, StoreOptions};
+use forecastd::store::signing::HeadSigner;
 use forecastd::{serve, telemetry};
 
 fn main() -> ExitCode {
@@ -57,7 +57,13 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             let (server, store) = open_current(&cli.store).await?;
             let signer = HeadSigner::open(&cli.store.data_dir)?;
             match publish::publish(&store, &signer, arguments.again).await? {
-                Some(done) => println!("published {} answers as of {}, ledger head {}:{}", done.entries, done.as_of, done.head.sequence, hex::encode(done.head.hash)),
+                Some(done) => println!(
+                    "published {} answers as of {}, ledger head {}:{}",
+                    done.entries,
+                    done.as_of,
+                    done.head.sequence,
+                    hex::encode(done.head.hash)
+                ),
                 None => println!("the newest session was published already; --again publishes it anew"),
             }
             close(server, store).await?;
@@ -73,7 +79,10 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                     ExitCode::SUCCESS
                 }
                 Replay::Different { offset, computed } => {
-                    println!("entry {sequence} differs from byte {offset} on; computed now: {}", String::from_utf8_lossy(&computed));
+                    println!(
+                        "entry {sequence} differs from byte {offset} on; computed now: {}",
+                        String::from_utf8_lossy(&computed)
+                    );
                     ExitCode::FAILURE
                 }
             })

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::http::HeaderValue;
-use bytes::Bytes;
 use chrono::Utc;
 use sqlx::postgres::PgListener;
 use tokio::net::TcpListener;
@@ -23,8 +22,6 @@ use crate::config::{RecipeConfig, ServeConfig};
 use crate::jobs::{import, publish, simulate};
 use crate::market::instrument::Symbol;
 use crate::market::simulation::PLANTED_SYMBOL;
-use crate::opinion::envelope::{Reasons, reason};
-use crate::store::ledger::LedgerRow;
 use crate::store::open::{Server, Store, StoreOptions};
 use crate::store::signing::HeadSigner;
 use crate::store::{StoreError, instruments, ledger, models, pool};
@@ -40,7 +37,8 @@ const POLL: Duration = Duration::from_secs(30);
 /// When the store cannot be opened, nothing can be published, or the address cannot be bound.
 pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("{} cannot be bound; choose another with --listen", config.listen))?;
+    let listener =
+        listener.with_context(|| format!("{} cannot be bound; choose another with --listen", config.listen))?;
     let mut stop = stop_signal()?;
     let data_dir = options.data_dir.clone();
     let mut server = Server::start(options, false).await?;
@@ -61,6 +59,7 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
         }
         other => other,
     };
+    board.close();
     if outcome.is_err() {
         http.abort();
     } else if tokio::time::timeout(DRAIN, http).await.is_err() {
@@ -102,7 +101,12 @@ async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Sto
 /// Trains in a child process of the same program at low priority: its death leaves serving up.
 async fn train_in_child(server: &Server, store: &Store, recipe: &RecipeConfig) -> anyhow::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("train").arg("--low-priority").env("DATABASE_URL", server.url()).stdout(Stdio::null()).kill_on_drop(true);
+    command
+        .arg("train")
+        .arg("--low-priority")
+        .env("DATABASE_URL", server.url())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
     if store.simulated {
         command.arg("--simulated");
     }
@@ -151,29 +155,10 @@ async fn answer(listener: TcpListener, state: AppState, mut stop: watch::Receive
 /// Hangs the newest answers of the ledger.
 async fn refresh(store: &Store, board: &Board) -> Result<(), StoreError> {
     let entries = ledger::newest(&store.pool, i64::MAX).await?;
-    let published: Result<Vec<PublishedEntry>, StoreError> = entries.into_iter().map(published_entry).collect();
+    let published: Result<Vec<PublishedEntry>, StoreError> =
+        entries.into_iter().map(PublishedEntry::try_from).collect();
     board.publish(Snapshot::build(published?, Utc::now()));
     Ok(())
-}
-
-#[derive(serde::Deserialize)]
-struct WithReasons {
-    reasons: Reasons,
-}
-
-fn published_entry(row: LedgerRow) -> Result<PublishedEntry, StoreError> {
-    let WithReasons { reasons } = serde_json::from_slice(&row.entry).map_err(StoreError::row)?;
-    Ok(PublishedEntry {
-        sequence: row.sequence,
-        hash: row.hash,
-        kind: row.kind.parse().map_err(StoreError::row)?,
-        symbol: row.symbol.as_deref().map(Symbol::parse).transpose().map_err(StoreError::row)?,
-        horizon: row.horizon.parse().map_err(StoreError::row)?,
-        published_at: row.published_at,
-        valid_until: row.valid_until,
-        prices_stopped: reasons.values().any(|r| r == reason::PRICES_STOPPED),
-        entry: Bytes::from(row.entry),
-    })
 }
 
 /// Follows announcements of publications, and the ledger itself in case one was lost, until a stop is asked for.

@@ -88,7 +88,7 @@ impl Condition {
     }
 
     fn select<'a>(&self, ready: &'a Ready) -> (&'a Representation, Option<&'static str>) {
-        match ready.gzip().filter(|_| self.accepts_gzip) {
+        match self.accepts_gzip.then(|| ready.gzip()).flatten() {
             Some(packed) => (packed, Some("gzip")),
             None => (&ready.identity, None),
         }

@@ -81,7 +81,7 @@ pub async fn answer(
         let end = Instant::now() + length;
         // Heard from before the first look, so that no swap falls in between.
         let mut announced = state.board.subscribe();
-        if condition.is_met_by(&*shape(&state.board.load())?) {
+        if !announced.borrow().closing && condition.is_met_by(&*shape(&state.board.load())?) {
             let _slot = state.waiting_slot()?;
             while let Ok(Ok(())) = timeout_at(end, announced.changed()).await {
                 if announced.borrow().closing || !condition.is_met_by(&*shape(&state.board.load())?) {

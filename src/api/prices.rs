@@ -107,28 +107,49 @@ pub async fn find_prices(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &["from", "to", "as_of", "adjusted"]);
-    let (from, to) = (parameters.take("from", parameters::day), parameters.take("to", parameters::day));
-    let as_of = parameters.take("as_of", parameters::day);
-    let is_adjusted = parameters.take("adjusted", parameters::flag).unwrap_or(false);
-    if from.zip(to).is_some_and(|(from, to)| from > to) {
-        parameters.refuse("from", "lies after to");
-    }
-    let symbol = only_symbol(parameters, &text)?;
-    let currency = known(&state, &symbol).await?.instrument.currency;
-    // Adjusting needs the actions after the last day asked for, too.
-    let range = PriceRange { from, to: to.filter(|_| !is_adjusted), known_until: as_of.map(calendar::close_of) };
-    let mut rows = prices::price_rows(&state.pool, &symbol, &range).await?;
-    if is_adjusted {
-        rows = adjusted(rows);
-        rows.retain(|row| to.is_none_or(|to| row.day <= to));
-    }
-    let history =
-        PriceHistory { symbol, currency, adjusted: is_adjusted, as_of, rows: rows.into_iter().map(shaped).collect() };
-    let ready = Form::asked(&headers).write(&history)?;
+    let question = Question::read(&uri, &text)?;
+    let currency = known(&state, &question.symbol).await?.instrument.currency;
+    let rows = prices::price_rows(&state.pool, &question.symbol, &question.range()).await?;
+    let ready = Form::asked(&headers).write(&question.answer(currency, rows))?;
     let mut response = Condition::read(&headers).respond(&ready, HeaderValue::from_static("no-cache"));
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
+}
+
+/// Which prices are asked for.
+struct Question {
+    symbol: Symbol,
+    from: Option<Day>,
+    to: Option<Day>,
+    as_of: Option<Day>,
+    adjusted: bool,
+}
+
+impl Question {
+    fn read(uri: &Uri, text: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::read(uri, &["from", "to", "as_of", "adjusted"]);
+        let [from, to, as_of] = ["from", "to", "as_of"].map(|name| parameters.take(name, parameters::day));
+        let adjusted = parameters.take("adjusted", parameters::flag).unwrap_or(false);
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            parameters.refuse("from", "lies after to");
+        }
+        Ok(Self { symbol: only_symbol(parameters, text)?, from, to, as_of, adjusted })
+    }
+
+    /// Adjusting needs the actions after the last day asked for, too.
+    fn range(&self) -> PriceRange {
+        let to = self.to.filter(|_| !self.adjusted);
+        PriceRange { from: self.from, to, known_until: self.as_of.map(calendar::close_of) }
+    }
+
+    fn answer(self, currency: String, mut rows: Vec<PriceRow>) -> PriceHistory {
+        if self.adjusted {
+            rows = adjusted(rows);
+            rows.retain(|row| self.to.is_none_or(|to| row.day <= to));
+        }
+        let rows = rows.into_iter().map(shaped).collect();
+        PriceHistory { symbol: self.symbol, currency, adjusted: self.adjusted, as_of: self.as_of, rows }
+    }
 }
 
 /// How the rows are written.

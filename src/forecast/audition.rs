@@ -176,7 +176,11 @@ fn rows_of(inputs: &DayInputs<'_>, network: &NetworkDay) -> Vec<Row> {
             variances: [daily, daily * factor],
             up: realized > 0.0,
             probabilities: [forecast.probability_up, said.probability_up(forecast.probability_up)],
-            mean: MeanRow { raw_mean: median + said.scaled_mean * forecast.volatility, benchmark_mean: median, realized },
+            mean: MeanRow {
+                raw_mean: median + said.scaled_mean * forecast.volatility,
+                benchmark_mean: median,
+                realized,
+            },
             network_error: (realized - median).abs() / volatility,
         })
     };

@@ -98,7 +98,9 @@ mod tests {
 
     fn days(scale: impl Fn(usize) -> f64) -> Vec<ScoreDay> {
         let quantile = |k: usize| normal_score(0.5 + (k as f64 + 0.5) / 400.0);
-        (0..400).map(|t| ScoreDay { session: 5 * t, scores: (0..200).map(|k| quantile(k) * scale(t)).collect() }).collect()
+        (0..400)
+            .map(|t| ScoreDay { session: 5 * t, scores: (0..200).map(|k| quantile(k) * scale(t)).collect() })
+            .collect()
     }
 
     #[test]

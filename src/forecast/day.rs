@@ -11,8 +11,8 @@ use crate::market::horizon::Horizon;
 use crate::opinion::envelope::Sources;
 use crate::scenario::conformal::QuantileMap;
 use crate::scenario::joint::Scenario;
-use crate::scenario::recipes::{RankForecast, RankInputs, RankModel};
 use crate::scenario::ranks::{apply_tilt, expected_rank, tilt_of};
+use crate::scenario::recipes::{RankForecast, RankInputs, RankModel};
 use crate::scenario::volatility::{VolatilityModel, fit};
 
 /// What the network says on one day, by instrument of the history; `None` where it was not asked.
@@ -92,7 +92,11 @@ pub fn forecast_day(inputs: DayInputs<'_>) -> DayForecast {
     let mut instruments = vec![None; prepared.history.instruments.len()];
     for i in prepared.alive(session) {
         if let Some((variance, borrowed)) = variances[i] {
-            instruments[i] = forecast_instrument(&inputs, &map, Benchmark { instrument: i, variance, borrowed, model: volatility_model });
+            instruments[i] = forecast_instrument(
+                &inputs,
+                &map,
+                Benchmark { instrument: i, variance, borrowed, model: volatility_model },
+            );
         }
     }
     let sources = seats.sources(volatility_model.as_str(), RankModel::S0.as_str());
@@ -120,10 +124,16 @@ pub fn forecast_ranks(inputs: DayInputs<'_>, instruments: &[usize]) -> Option<Ra
 
 /// A named rank benchmark for some instruments.
 #[must_use]
-pub fn benchmark_ranks(inputs: &DayInputs<'_>, model: RankModel, instruments: &[usize], scenarios: usize) -> Option<RankForecast> {
+pub fn benchmark_ranks(
+    inputs: &DayInputs<'_>,
+    model: RankModel,
+    instruments: &[usize],
+    scenarios: usize,
+) -> Option<RankForecast> {
     let (_, variances) = benchmark_variances(inputs);
     let history = &inputs.prepared.history;
-    let log_returns: Vec<&[f64]> = instruments.iter().map(|i| &history.instruments[*i].log_return[..=inputs.session]).collect();
+    let log_returns: Vec<&[f64]> =
+        instruments.iter().map(|i| &history.instruments[*i].log_return[..=inputs.session]).collect();
     let forecast_variance: Vec<f64> = instruments.iter().map(|i| variances[*i].map_or(f64::NAN, |v| v.0)).collect();
     let rank_inputs = RankInputs {
         log_returns: &log_returns,

@@ -207,7 +207,8 @@ impl Walker<'_> {
         let prepared = self.request.prepared;
         match self.request.universe {
             Some(named) => {
-                let priced = |i: &usize| prepared.last_bar(*i, session).is_some() && !prepared.universe.is_index(*i, session);
+                let priced =
+                    |i: &usize| prepared.last_bar(*i, session).is_some() && !prepared.universe.is_index(*i, session);
                 named.iter().copied().filter(priced).collect()
             }
             None => {
@@ -263,9 +264,10 @@ fn named_variances(model: VolatilityModel, on: &Named<'_>) -> Vec<Option<f64>> {
         simple => fit(&prepared.inputs, simple, horizon, session),
     };
     let count = prepared.history.instruments.len();
-    fitted.map_or_else(|| vec![None; count], |f| {
-        f.forecasts(&prepared.inputs, session).into_iter().map(|v| v.map(|v| v.daily_variance)).collect()
-    })
+    fitted.map_or_else(
+        || vec![None; count],
+        |f| f.forecasts(&prepared.inputs, session).into_iter().map(|v| v.map(|v| v.daily_variance)).collect(),
+    )
 }
 
 /// Rows of one decision day and horizon.
@@ -297,7 +299,12 @@ impl Rows<'_> {
             if let Some(daily) = daily_variances[i] {
                 let horizon = self.horizon.sessions();
                 let sigma = (daily * horizon as f64).sqrt();
-                forecasts.volatility.push(VolatilityRow { as_of: self.decision.as_of, symbol: self.symbol(i), horizon, sigma });
+                forecasts.volatility.push(VolatilityRow {
+                    as_of: self.decision.as_of,
+                    symbol: self.symbol(i),
+                    horizon,
+                    sigma,
+                });
             }
         }
     }

@@ -57,7 +57,10 @@ impl Prepared {
     #[must_use]
     pub fn alive(&self, session: usize) -> Vec<usize> {
         (0..self.history.instruments.len())
-            .filter(|i| !self.universe.is_index(*i, session) && self.last_bar(*i, session).is_some_and(|b| b + STOPPED_AFTER >= session))
+            .filter(|i| {
+                !self.universe.is_index(*i, session)
+                    && self.last_bar(*i, session).is_some_and(|b| b + STOPPED_AFTER >= session)
+            })
             .collect()
     }
 

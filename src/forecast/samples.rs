@@ -136,14 +136,20 @@ struct RowContext {
     daily_variance: f64,
 }
 
-fn row_targets(request: &SampleRequest<'_>, row: &RowContext, target: &HorizonTarget, drawdown_rate: f64) -> HorizonTargets {
+fn row_targets(
+    request: &SampleRequest<'_>,
+    row: &RowContext,
+    target: &HorizonTarget,
+    drawdown_rate: f64,
+) -> HorizonTargets {
     let RowContext { instrument, session, horizon, daily_variance } = *row;
     let prepared = request.prepared;
     let variance = daily_variance * horizon.sessions() as f64;
     let mean = prepared.mean_without_skill(instrument, session, horizon, request.equity_premium);
     let log_ratio = |realized: f64, benchmark: f64| (realized.max(VARIANCE_FLOOR) / benchmark).ln() as f32;
     // The dispersion benchmark keeps the share of the variance that was idiosyncratic over the last year.
-    let share = prepared.universe.dispersion(instrument, session, 252).zip(prepared.inputs.variance(instrument, session, 252));
+    let share =
+        prepared.universe.dispersion(instrument, session, 252).zip(prepared.inputs.variance(instrument, session, 252));
     let dispersion = share.map(|(excess, total)| daily_variance * (excess / total).max(0.01));
     HorizonTargets {
         log_variance_ratio: log_ratio(target.realized_variance, daily_variance),

@@ -51,7 +51,12 @@ impl VolatilityWalk {
     /// Forecasts of all instruments at the close of a session; `None` where there is none, and everywhere before the
     /// first fit.
     #[must_use]
-    pub fn forecasts(&self, inputs: &VolatilityInputs, session: usize, horizon: Horizon) -> Vec<Option<VolatilityForecast>> {
+    pub fn forecasts(
+        &self,
+        inputs: &VolatilityInputs,
+        session: usize,
+        horizon: Horizon,
+    ) -> Vec<Option<VolatilityForecast>> {
         match self.in_force(inputs.sessions()[session], horizon) {
             Some(fit) => fit.forecasts(inputs, session),
             None => vec![None; inputs.instruments()],

@@ -112,7 +112,8 @@ fn read_universe(path: &Path, prepared: &Prepared) -> anyhow::Result<Vec<usize>>
     anyhow::ensure!(size <= SYMBOLS_LIMIT, "{} is larger than a list of symbols can be", path.display());
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let (mut universe, mut unknown) = (Vec::new(), Vec::new());
-    let words = text.lines().map(|l| l.split('#').next().unwrap_or_default()).flat_map(|l| l.split([' ', '\t', ',', ';']));
+    let words =
+        text.lines().map(|l| l.split('#').next().unwrap_or_default()).flat_map(|l| l.split([' ', '\t', ',', ';']));
     for word in words.map(str::trim).filter(|w| !w.is_empty()) {
         let symbol = Symbol::parse(word).with_context(|| format!("{}: {word:?}", path.display()))?;
         match prepared.history.instruments.binary_search_by(|i| i.instrument.symbol.cmp(&symbol)) {
@@ -136,7 +137,8 @@ fn write_all(walked: &Walked, prepared: &Prepared, arguments: &EvaluateArgs) -> 
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         write_forecasts(&folder, forecasts)?;
         let card = score(forecasts, &prepared.history, None).with_context(|| format!("{name} cannot be scored"))?;
-        let markdown = format!("# Scores of {name}\n\nModel estimates, scored on what happened.\n\n{}", card.markdown());
+        let markdown =
+            format!("# Scores of {name}\n\nModel estimates, scored on what happened.\n\n{}", card.markdown());
         write_file(&folder.join("scores.md"), |out| Ok(out.write_all(markdown.as_bytes())?))?;
         cards.insert(name, card);
     }
@@ -150,12 +152,20 @@ fn summary(cards: &BTreeMap<&String, crate::evaluation::scorecard::Scorecard>) -
     let json = serde_json::to_value(cards).unwrap_or_default();
     let mut lines = String::from("model       head        horizon  forecasts  mean loss\n");
     for (model, card) in json.as_object().into_iter().flatten() {
-        let heads = [("ranks", "ranked_probability_score"), ("volatility", "qlike"), ("quantiles", "pinball_loss"), ("direction", "brier_score")];
+        let heads = [
+            ("ranks", "ranked_probability_score"),
+            ("volatility", "qlike"),
+            ("quantiles", "pinball_loss"),
+            ("direction", "brier_score"),
+        ];
         for (head, loss) in heads {
             for row in card[head].as_array().into_iter().flatten() {
-                let mean = &row[loss]["overall"]["mean_loss"];
+                let mean = &row[loss]["overall"]["mean"];
                 if let Some(mean) = mean.as_f64() {
-                    lines.push_str(&format!("{model:<11} {head:<11} {:>7}  {:>9}  {mean:.5}\n", row["horizon_sessions"], row["forecasts"]));
+                    lines.push_str(&format!(
+                        "{model:<11} {head:<11} {:>7}  {:>9}  {mean:.5}\n",
+                        row["horizon_sessions"], row["forecasts"]
+                    ));
                 }
             }
         }

@@ -124,8 +124,13 @@ async fn record_content(
     match parsed {
         Parsed::Prices(series) => {
             for one in series {
-                let rows =
-                    PriceRows { symbol: &one.symbol, bars: &one.bars, actions: &one.actions, source: name, restates: true };
+                let rows = PriceRows {
+                    symbol: &one.symbol,
+                    bars: &one.bars,
+                    actions: &one.actions,
+                    source: name,
+                    restates: true,
+                };
                 recorded += bars::record(connection, recorded_at, &rows).await?;
             }
         }
@@ -173,7 +178,11 @@ fn find_files(paths: &[PathBuf]) -> anyhow::Result<Files> {
             files.push(path.clone());
         }
     }
-    anyhow::ensure!(!files.is_empty(), "there is no CSV file in {}", paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "));
+    anyhow::ensure!(
+        !files.is_empty(),
+        "there is no CSV file in {}",
+        paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+    );
     Ok((files, skipped))
 }
 
@@ -205,7 +214,8 @@ fn split_by_suffix(entries: Vec<PathBuf>) -> Files {
 }
 
 fn sorted_entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let read = || -> std::io::Result<Vec<PathBuf>> { std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect() };
+    let read =
+        || -> std::io::Result<Vec<PathBuf>> { std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect() };
     let mut entries = read().with_context(|| format!("{} cannot be read", folder.display()))?;
     entries.sort();
     Ok(entries)

@@ -15,7 +15,9 @@ impl Phase {
     #[must_use]
     pub fn start(name: &'static str, unit: &str, total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
-        let template = format!("{{prefix:>10}} {{bar:28}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  remaining {{eta}}  {{wide_msg}}");
+        let template = format!(
+            "{{prefix:>10}} {{bar:28}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  remaining {{eta}}  {{wide_msg}}"
+        );
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }

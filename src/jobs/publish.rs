@@ -196,4 +196,3 @@ fn previous(entries: &[LedgerRow]) -> anyhow::Result<Previous> {
     }
     Ok(previous)
 }
-

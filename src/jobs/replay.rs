@@ -50,8 +50,7 @@ pub async fn replay(store: &Store, sequence: i64) -> anyhow::Result<Replay> {
     );
     let found = chain::publication(&store.pool, row.publication).await?;
     let (publication, first, _) = found.with_context(|| format!("the publication of entry {sequence} is missing"))?;
-    let loaded =
-        load(&store.pool, publication.known_until, publication.recorded_until, Revisions::Newest).await?;
+    let loaded = load(&store.pool, publication.known_until, publication.recorded_until, Revisions::Newest).await?;
     anyhow::ensure!(
         hex::encode(loaded.inputs_hash) == named.provenance.inputs_hash,
         "the rows that entry {sequence} was computed from are no longer what they were"

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
+use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -40,7 +41,7 @@ pub async fn with_postgres(config: &StoreConfig, command: &[OsString]) -> anyhow
     let embedded = Embedded::start(options).await?;
     let url = embedded.url("forecastd");
     pool::ensure_database(&url, &embedded.url("postgres")).await?;
-    pool::migrate(&url).await?;
+    migrate_from_sources(&url).await?;
     let code = run(command, &url).await;
     embedded.stop().await?;
     code
@@ -89,7 +90,22 @@ pub fn openapi(format: OpenapiFormat) -> anyhow::Result<ExitCode> {
 pub fn config_table() -> String {
     let command = Cli::command();
     let serve = command.find_subcommand("serve").map(markdown_table).unwrap_or_default();
-    format!("Every command:\n\n{}\n`serve` (`train` and `evaluate` share those from `--members` on):\n\n{serve}", markdown_table(&command))
+    format!(
+        "Every command:\n\n{}\n`serve` (`train` and `evaluate` share those from `--members` on):\n\n{serve}",
+        markdown_table(&command)
+    )
+}
+
+/// Migrates by the files of a checkout where this is one, so that a program built before a new migration still gives
+/// its queries the schema they need.
+async fn migrate_from_sources(url: &str) -> anyhow::Result<()> {
+    let folder = Path::new("migrations");
+    if !folder.is_dir() {
+        return Ok(pool::migrate(url).await?);
+    }
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    sqlx::migrate::Migrator::new(folder).await?.run(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 async fn run(command: &[OsString], url: &str) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,6 @@
 //! Trains: loads what is known, fits benchmarks and network, stores an immutable model.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -17,6 +16,7 @@ use crate::learning::artifact::Artifact;
 use crate::learning::recipe::Recipe;
 use crate::learning::training::{Control, Progress};
 use crate::market::horizon::Horizon;
+use crate::opinion::envelope::Source;
 use crate::store::history::{LoadedHistory, Revisions, load};
 use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
@@ -69,12 +69,14 @@ fn fit(loaded: LoadedHistory, config: &RecipeConfig, cutoff: DateTime<Utc>) -> a
     let (settings, recipe) = (settings(config), recipe(config));
     let request =
         FitRequest { settings, recipe: &recipe, data_hash: hex::encode(loaded.inputs_hash), horizons: &Horizon::ALL };
-    let report = TrainingReport::start(&recipe);
-    let progress = report.progress();
-    let control =
-        Control { threads: config.threads as usize, progress: &*progress, cancelled: &AtomicBool::new(false) };
-    let fitted = fit_model(&prepared, &request, &control, &|step| report.step(step))?;
-    report.finish(&fitted);
+    let phase = Phase::start("train", "epochs", (recipe.members * recipe.epochs) as u64);
+    let control = Control {
+        threads: config.threads as usize,
+        progress: &|p| report_epoch(&phase, &p),
+        cancelled: &AtomicBool::new(false),
+    };
+    let fitted = fit_model(&prepared, &request, &control, &|step| phase.note(doing(step)))?;
+    phase.finish(&summary(&fitted));
     stored(&fitted, &prepared, (loaded.inputs_hash, cutoff))
 }
 
@@ -104,48 +106,32 @@ fn stored(
     Ok(model)
 }
 
-/// Progress of a training on the terminal: one bar, a step an epoch of a member.
-struct TrainingReport {
-    phase: Arc<Phase>,
-    best: Arc<Mutex<Vec<f64>>>,
+fn report_epoch(phase: &Phase, p: &Progress) {
+    phase.advance(1);
+    phase.note(format!(
+        "member {} validation loss {:.4}, {:.0} rows/s",
+        p.member + 1,
+        p.validation_loss,
+        p.rows_per_second
+    ));
 }
 
-impl TrainingReport {
-    fn start(recipe: &Recipe) -> Self {
-        let total = (recipe.members * recipe.epochs) as u64;
-        Self { phase: Arc::new(Phase::start("train", "epochs", total)), best: Arc::new(Mutex::new(vec![1.0; recipe.members])) }
+fn doing(step: FitStep) -> &'static str {
+    match step {
+        FitStep::Benchmarks => "fitting benchmarks",
+        FitStep::Features => "computing features and targets",
+        FitStep::Training => "training the network",
+        FitStep::Audition => "comparing the network with the benchmarks",
     }
+}
 
-    fn step(&self, step: FitStep) {
-        self.phase.note(match step {
-            FitStep::Benchmarks => "fitting benchmarks",
-            FitStep::Features => "computing features and targets",
-            FitStep::Training => "training the network",
-            FitStep::Audition => "comparing the network with the benchmarks",
-        });
-    }
-
-    fn progress(&self) -> Box<dyn Fn(Progress) + Sync + Send> {
-        let (phase, best) = (Arc::clone(&self.phase), Arc::clone(&self.best));
-        Box::new(move |p: Progress| {
-            phase.advance(1);
-            phase.note(format!("member {} validation {:.4}, {:.0} rows/s", p.member + 1, p.validation_loss, p.rows_per_second));
-            if let Ok(mut best) = best.lock() {
-                best[p.member] = best[p.member].min(p.validation_loss);
-            }
-        })
-    }
-
-    fn finish(self, fitted: &FittedModel) {
-        let seated: Vec<String> = Horizon::ALL
-            .into_iter()
-            .filter(|h| fitted.state.seats(*h).sources("", "").source() == crate::opinion::envelope::Source::Network)
-            .map(|h| h.to_string())
-            .collect();
-        let served = if seated.is_empty() { "benchmarks at every horizon".into() } else { format!("network heads at {}", seated.join(", ")) };
-        let reason = fitted.without_network.map(|r| format!(" (no network: {r})")).unwrap_or_default();
-        if let Ok(phase) = Arc::try_unwrap(self.phase) {
-            phase.finish(&format!("served: {served}{reason}"));
-        }
+/// What will be served, in one line.
+fn summary(fitted: &FittedModel) -> String {
+    let from_network = |h: &Horizon| fitted.state.seats(*h).sources("", "").source() == Source::Network;
+    let seated: Vec<&str> = Horizon::ALL.iter().filter(|h| from_network(h)).map(|h| h.label()).collect();
+    match (seated.is_empty(), fitted.without_network) {
+        (_, Some(reason)) => format!("benchmarks are served; no network: {reason}"),
+        (true, None) => "benchmarks are served; no head of the network passed its gate".into(),
+        (false, None) => format!("heads of the network are served at {}", seated.join(", ")),
     }
 }

@@ -76,7 +76,14 @@ impl Bar {
     /// The fields, for reading.
     #[must_use]
     pub fn fields(&self) -> BarFields {
-        BarFields { day: self.day, open: self.open, high: self.high, low: self.low, close: self.close, volume: self.volume }
+        BarFields {
+            day: self.day,
+            open: self.open,
+            high: self.high,
+            low: self.low,
+            close: self.close,
+            volume: self.volume,
+        }
     }
 
     /// Session of the bar.
@@ -154,7 +161,10 @@ mod tests {
         assert!(Bar::new(BarFields { open: None, high: None, low: None, volume: None, ..fields() }).is_ok());
         assert_eq!(Bar::new(BarFields { close: f64::NAN, ..fields() }), Err(BarError::NotFinite("close")));
         assert_eq!(Bar::new(BarFields { low: Some(-1.0), ..fields() }), Err(BarError::NotPositive("low", -1.0)));
-        assert_eq!(Bar::new(BarFields { high: Some(8.0), ..fields() }), Err(BarError::HighBelowLow { high: 8.0, low: 9.0 }));
+        assert_eq!(
+            Bar::new(BarFields { high: Some(8.0), ..fields() }),
+            Err(BarError::HighBelowLow { high: 8.0, low: 9.0 })
+        );
         assert_eq!(Bar::new(BarFields { close: 12.0, ..fields() }), Err(BarError::OutsideRange("close", 12.0)));
         assert_eq!(Bar::new(BarFields { volume: Some(-1.0), ..fields() }), Err(BarError::NegativeVolume(-1.0)));
     }

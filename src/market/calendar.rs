@@ -123,7 +123,16 @@ mod tests {
 
     #[test]
     fn known_holidays_are_closed_and_their_neighbours_open() {
-        for (y, m, d) in [(2024, 3, 29), (2024, 7, 4), (2024, 11, 28), (2022, 6, 20), (2023, 1, 2), (2018, 12, 5), (2021, 4, 2), (2024, 5, 27)] {
+        for (y, m, d) in [
+            (2024, 3, 29),
+            (2024, 7, 4),
+            (2024, 11, 28),
+            (2022, 6, 20),
+            (2023, 1, 2),
+            (2018, 12, 5),
+            (2021, 4, 2),
+            (2024, 5, 27),
+        ] {
             assert!(!is_session(day(y, m, d)), "{y}-{m}-{d}");
         }
         // 2021-12-31: New Year's Day 2022 fell on a Saturday. 2021-06-18: Juneteenth was not yet a holiday.

@@ -103,7 +103,12 @@ impl History {
         });
         Self {
             sessions: self.sessions[..count].to_vec(),
-            instruments: self.instruments.iter().map(|i| i.until(count, known_until)).filter(|i| i.first.is_some()).collect(),
+            instruments: self
+                .instruments
+                .iter()
+                .map(|i| i.until(count, known_until))
+                .filter(|i| i.first.is_some())
+                .collect(),
             factors: factors.filter(|f| !f.observations.is_empty()).collect(),
         }
     }

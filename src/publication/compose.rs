@@ -158,7 +158,9 @@ fn add_horizon(
         let subject = Subject {
             symbol,
             horizon,
-            last: prepared.last_bar(i, at.session).map(|t| (instrument.close[t], instrument.instrument.currency.as_str())),
+            last: prepared
+                .last_bar(i, at.session)
+                .map(|t| (instrument.close[t], instrument.instrument.currency.as_str())),
             forecast: at.day.instruments[i].as_ref(),
             without: without(prepared, i, at.session),
             map: &at.day.map,
@@ -188,7 +190,11 @@ fn add_horizon(
     Ok(())
 }
 
-fn written<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq>(header: &Header, envelope: &Envelope, opinion: &T) -> Result<Composed, ComposeError> {
+fn written<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq>(
+    header: &Header,
+    envelope: &Envelope,
+    opinion: &T,
+) -> Result<Composed, ComposeError> {
     Ok(Composed {
         kind: envelope.kind,
         symbol: envelope.symbol.clone(),

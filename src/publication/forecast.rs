@@ -2,13 +2,13 @@
 
 use crate::forecast::day::InstrumentForecast;
 use crate::market::horizon::Horizon;
+use crate::market::instrument::Symbol;
 use crate::opinion::canonical::{rounded, rounded_to};
 use crate::opinion::envelope::{Interval, Kind, Sources};
 use crate::opinion::forecast::{Forecast, Quantile};
 use crate::opinion::signal::{Price, Volatility};
 use crate::publication::header::{About, Absent, Header};
 use crate::scenario::conformal::{QUANTILE_LEVELS, QuantileMap};
-use crate::market::instrument::Symbol;
 
 /// Levels of the intervals, widest last.
 const INTERVAL_LEVELS: [f64; 3] = [0.5, 0.8, 0.9];
@@ -49,7 +49,10 @@ impl Subject<'_> {
     pub fn volatility(&self) -> Option<Volatility> {
         let forecast = self.forecast?;
         let annualized = |volatility: f64| Some(rounded(volatility / self.horizon.years().sqrt()));
-        Some(Volatility { forecast: annualized(forecast.volatility), long_run: annualized(forecast.long_run.volatility) })
+        Some(Volatility {
+            forecast: annualized(forecast.volatility),
+            long_run: annualized(forecast.long_run.volatility),
+        })
     }
 
     /// Prices at the end of the horizon.
@@ -59,7 +62,13 @@ impl Subject<'_> {
         let law = self.forecast?.scenario(self.map);
         let (low, high) = law.interval(SIGNAL_LEVEL);
         let price = |log_return: f64| rounded_to(last * log_return.exp(), PRICE_DECIMALS);
-        Some(Price { last: price(0.0), median: price(law.median()), low: price(low), high: price(high), currency: currency.to_owned() })
+        Some(Price {
+            last: price(0.0),
+            median: price(law.median()),
+            low: price(low),
+            high: price(high),
+            currency: currency.to_owned(),
+        })
     }
 }
 
@@ -79,7 +88,12 @@ pub fn forecast(header: &Header, subject: &Subject<'_>) -> Forecast {
     };
     let last = subject.last.map(|(close, _)| close);
     let price_quantiles = last.and_then(|close| quantiles(&|r| rounded_to(close * r.exp(), PRICE_DECIMALS)));
-    let about = About { kind: Kind::Forecast, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
+    let about = About {
+        kind: Kind::Forecast,
+        symbol: Some(subject.symbol),
+        horizon: subject.horizon,
+        sources: subject.sources,
+    };
     Forecast {
         mean: known.map(|f| rounded(f.mean)),
         volatility: subject.volatility(),

@@ -7,11 +7,12 @@ use crate::decision::signal::Decision;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, reason};
 use crate::opinion::ranking::{
-    Column, Elimination, EliminationKind as Kinds, Equilibrium, PayoffInterval, Payoffs, RankedAction, Ranking, Strategy,
+    Column, Elimination, EliminationKind as Kinds, Equilibrium, PayoffInterval, Payoffs, RankedAction, Ranking,
+    Strategy,
 };
 use crate::publication::forecast::Subject;
-use crate::publication::numbers::rounded_distribution;
 use crate::publication::header::{About, Absent, Header};
+use crate::publication::numbers::rounded_distribution;
 use crate::publication::signal::{holder, shown};
 
 /// Forms the ranking.
@@ -30,7 +31,8 @@ pub fn ranking(header: &Header, subject: &Subject<'_>, decision: Option<&Decisio
         }
         None => ["actions", "payoffs", "equilibrium"].into_iter().for_each(|f| absent.because(f, subject.without)),
     }
-    let about = About { kind: Kind::Ranking, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
+    let about =
+        About { kind: Kind::Ranking, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
     Ranking {
         holder: holder(),
         actions: decision.map(|d| d.ranking.iter().map(ranked).collect()),

@@ -41,7 +41,10 @@ pub fn ranks(header: &Header, universe: &RankedUniverse<'_>, horizon: Horizon, s
     if rows.is_empty() {
         absent.because("ranks", reason::INSUFFICIENT_HISTORY);
     }
-    Ranks { ranks: rows, envelope: header.envelope(About { kind: Kind::Ranks, symbol: None, horizon, sources }, absent) }
+    Ranks {
+        ranks: rows,
+        envelope: header.envelope(About { kind: Kind::Ranks, symbol: None, horizon, sources }, absent),
+    }
 }
 
 fn row(universe: &RankedUniverse<'_>, forecast: &RankForecast, k: usize) -> ExpectedRank {

@@ -58,7 +58,12 @@ pub fn short_rate(prepared: &Prepared, session: usize) -> Option<f64> {
 
 /// Rates an instrument on the day of its one-year forecast.
 #[must_use]
-pub fn rate_instrument(day: &RatingDay<'_>, instrument: usize, forecast: Option<&InstrumentForecast>, without: &str) -> Rated {
+pub fn rate_instrument(
+    day: &RatingDay<'_>,
+    instrument: usize,
+    forecast: Option<&InstrumentForecast>,
+    without: &str,
+) -> Rated {
     let prepared = day.prepared;
     let described = &prepared.history.instruments[instrument].instrument;
     let subject = match described.kind {
@@ -84,7 +89,8 @@ pub fn rate_instrument(day: &RatingDay<'_>, instrument: usize, forecast: Option<
     };
     let settings = RatingSettings { equity_premium: day.equity_premium, ..RatingSettings::default() };
     let opinion = rate(&inputs, &settings, Scale::idealized()).ok();
-    let word = |r: crate::rating::rate::RatingReason| serde_json::to_value(r).ok().and_then(|v| v.as_str().map(str::to_owned));
+    let word =
+        |r: crate::rating::rate::RatingReason| serde_json::to_value(r).ok().and_then(|v| v.as_str().map(str::to_owned));
     let reason = opinion.and_then(|o| o.reason).and_then(word);
     let basis_reason = opinion.and_then(|o| o.basis_reason).and_then(word);
     Rated {
@@ -98,7 +104,9 @@ impl Rated {
     /// Both grades.
     #[must_use]
     pub fn grades(&self) -> Grades {
-        let grade = |term: fn(&RatingOpinion) -> Option<Term>| self.opinion.as_ref().and_then(term).map(|t| t.grade.to_string());
+        let grade = |term: fn(&RatingOpinion) -> Option<Term>| {
+            self.opinion.as_ref().and_then(term).map(|t| t.grade.to_string())
+        };
         Grades { short_term: grade(|o| o.short_term), long_term: grade(|o| o.long_term) }
     }
 
@@ -139,7 +147,8 @@ impl Rated {
             components: None,
             changed_on,
             previous: before,
-            envelope: header.envelope(About { kind: Kind::Rating, symbol: Some(symbol), horizon: RATING_HORIZON, sources }, absent),
+            envelope: header
+                .envelope(About { kind: Kind::Rating, symbol: Some(symbol), horizon: RATING_HORIZON, sources }, absent),
         }
     }
 
@@ -169,7 +178,11 @@ fn shown(term: &Term) -> TermRating {
     TermRating {
         grade: term.grade.to_string(),
         default_probability: rounded(term.default_probability.value()),
-        interval: term.interval.map(|i| Interval { level: i.level, low: rounded(i.low.value()), high: rounded(i.high.value()) }),
+        interval: term.interval.map(|i| Interval {
+            level: i.level,
+            low: rounded(i.low.value()),
+            high: rounded(i.high.value()),
+        }),
         horizon_years: term.horizon_years as u32,
         calibrated: term.calibrated,
     }

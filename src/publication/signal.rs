@@ -41,7 +41,16 @@ pub fn signal(
         absent.because(field, reason::NOT_COMPUTED_YET);
     }
     if decision.is_none() {
-        let fields = ["action", "basis", "dominance_share", "probability_up", "expected_return", "interval", "price", "volatility"];
+        let fields = [
+            "action",
+            "basis",
+            "dominance_share",
+            "probability_up",
+            "expected_return",
+            "interval",
+            "price",
+            "volatility",
+        ];
         fields.into_iter().for_each(|field| absent.because(field, subject.without));
     }
     for (field, grade) in [("rating.short_term", &grades.short_term), ("rating.long_term", &grades.long_term)] {
@@ -58,7 +67,8 @@ pub fn signal(
         absent.because("changed_on", subject.without);
     }
     let known = subject.forecast.filter(|_| decision.is_some());
-    let about = About { kind: Kind::Signal, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
+    let about =
+        About { kind: Kind::Signal, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
     Signal {
         action,
         basis: decision.map(|d| basis(d.basis)),
@@ -109,7 +119,11 @@ pub fn basis(basis: Argument) -> Basis {
 }
 
 /// Since when the action has been what it is, and what it was before.
-fn change(header: &Header, action: Option<Action>, previous: Option<&Signal>) -> (Option<chrono::NaiveDate>, Option<Action>) {
+fn change(
+    header: &Header,
+    action: Option<Action>,
+    previous: Option<&Signal>,
+) -> (Option<chrono::NaiveDate>, Option<Action>) {
     match (action, previous) {
         (None, _) => (None, None),
         (Some(_), None) => (Some(header.as_of), None),

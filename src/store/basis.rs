@@ -66,7 +66,11 @@ pub(crate) fn same_bar(a: &BarFields, b: &BarFields, tolerance: f64) -> bool {
     };
     // Volumes of a rebased file are rounded to whole shares by their source.
     let same_volume = tolerance > EXACT || same(a.volume, b.volume);
-    same(Some(a.close), Some(b.close)) && same(a.open, b.open) && same(a.high, b.high) && same(a.low, b.low) && same_volume
+    same(Some(a.close), Some(b.close))
+        && same(a.open, b.open)
+        && same(a.high, b.high)
+        && same(a.low, b.low)
+        && same_volume
 }
 
 pub(crate) fn same_action(a: &Action, b: &Action, close: f64) -> bool {

@@ -80,7 +80,11 @@ impl BinaryRows {
     ///
     /// # Errors
     /// [`StoreError`] when the store refuses a row; then none is kept.
-    pub async fn copy(mut self, connection: &mut sqlx::PgConnection, statement: &'static str) -> Result<u64, StoreError> {
+    pub async fn copy(
+        mut self,
+        connection: &mut sqlx::PgConnection,
+        statement: &'static str,
+    ) -> Result<u64, StoreError> {
         self.buffer.extend_from_slice(&(-1i16).to_be_bytes());
         let mut copy = connection.copy_in_raw(statement).await?;
         if let Err(error) = copy.send(self.buffer).await {

@@ -10,8 +10,7 @@ use crate::store::StoreError;
 use crate::store::bars::Recorded;
 use crate::store::copy::BinaryRows;
 
-const COPY_OBSERVATIONS: &str =
-    "copy observations (factor_id, day, recorded_at, known_at, known_at_assumed, value, source) from stdin (format binary)";
+const COPY_OBSERVATIONS: &str = "copy observations (factor_id, day, recorded_at, known_at, known_at_assumed, value, source) from stdin (format binary)";
 
 /// Records a series by difference. New days keep their assumed `known_at`; a revision is known from `recorded_at` on.
 ///
@@ -93,7 +92,11 @@ pub async fn known(
 }
 
 async fn lock(connection: &mut PgConnection, id: &str) -> Result<i64, StoreError> {
-    sqlx::query!("insert into factors (id) values ($1) on conflict (id) do nothing", id).execute(&mut *connection).await?;
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 2)) as locked", id).fetch_one(&mut *connection).await?;
+    sqlx::query!("insert into factors (id) values ($1) on conflict (id) do nothing", id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 2)) as locked", id)
+        .fetch_one(&mut *connection)
+        .await?;
     Ok(sqlx::query!("select factor_id from factors where id = $1", id).fetch_one(connection).await?.factor_id)
 }

@@ -73,10 +73,7 @@ pub async fn known(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| (r.instrument_id, KnownFiling { known_at: r.known_at, filing: r.body.0 }))
-        .collect())
+    Ok(rows.into_iter().map(|r| (r.instrument_id, KnownFiling { known_at: r.known_at, filing: r.body.0 })).collect())
 }
 
 async fn newest(connection: &mut PgConnection, id: i64, filing: &Filing) -> Result<Option<Filing>, StoreError> {

@@ -105,11 +105,9 @@ pub async fn list(pool: &PgPool) -> Result<Vec<StoredKey>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn revoke(pool: &PgPool, key_id: Uuid) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        "update keys set revoked_at = clock_timestamp() where key_id = $1 and revoked_at is null",
-        key_id
-    )
-    .execute(pool)
-    .await?;
+    let done =
+        sqlx::query!("update keys set revoked_at = clock_timestamp() where key_id = $1 and revoked_at is null", key_id)
+            .execute(pool)
+            .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -99,7 +99,9 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
         scores: row.scores,
     };
     if model.sha256()[..] != row.sha256[..] {
-        return Err(StoreError::Row(format!("model {model_id} does not match its SHA-256; restore it from a backup or train anew")));
+        return Err(StoreError::Row(format!(
+            "model {model_id} does not match its SHA-256; restore it from a backup or train anew"
+        )));
     }
     Ok(Some(model))
 }
@@ -109,6 +111,7 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn newest(pool: &PgPool) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query!("select model_id from models order by recorded_at desc limit 1").fetch_optional(pool).await?;
+    let row =
+        sqlx::query!("select model_id from models order by recorded_at desc limit 1").fetch_optional(pool).await?;
     Ok(row.map(|r| r.model_id))
 }

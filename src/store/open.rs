@@ -12,6 +12,8 @@ use crate::store::{StoreError, instruments, pool};
 
 /// Database of real prices on the embedded server.
 const REAL: &str = "forecastd";
+/// Folder of the embedded server inside the data folder.
+const EMBEDDED_FOLDER: &str = "postgres";
 /// Added to a database's name for the simulated market beside it.
 const SIMULATED_SUFFIX: &str = "_simulated";
 
@@ -55,6 +57,14 @@ pub enum OpenError {
     /// The server does not answer as needed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The data folder cannot be made.
+    #[error("{path}: {source}; choose another folder with --data-dir", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The address cannot be read.
     #[error("DATABASE_URL is not a Postgres address (postgres://user:password@host/database)")]
     Address,
@@ -70,8 +80,11 @@ impl Server {
         if let Some(url) = options.database_url.clone() {
             return Ok(Self { options, url, embedded: None });
         }
+        // The folder itself stays ours and enterable; only the part below belongs to the account that runs Postgres.
+        std::fs::create_dir_all(&options.data_dir)
+            .map_err(|source| OpenError::Folder { path: options.data_dir.clone(), source })?;
         let embedded = EmbeddedOptions {
-            data_dir: options.data_dir.clone(),
+            data_dir: options.data_dir.join(EMBEDDED_FOLDER),
             durable: true,
             search: SearchPath::from_env(Some(options.postgres_dir.clone())),
         };
@@ -162,7 +175,7 @@ impl Server {
 
 /// The address of the server that another process runs on the folder: its socket is named in `postmaster.pid`.
 fn running_url(data_dir: &Path) -> Option<String> {
-    let lines = std::fs::read_to_string(data_dir.join("cluster/postmaster.pid")).ok()?;
+    let lines = std::fs::read_to_string(data_dir.join(EMBEDDED_FOLDER).join("cluster/postmaster.pid")).ok()?;
     let socket = lines.lines().nth(4).filter(|s| !s.is_empty())?;
     let encoded: String = socket.bytes().map(|b| format!("%{b:02X}")).collect();
     Some(format!("postgres:///{REAL}?host={encoded}&port=5432&user={USER}&sslmode=disable"))

@@ -77,7 +77,9 @@ pub async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> 
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn begin_recording(connection: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
-    sqlx::query!("select pg_advisory_xact_lock_shared($1) as locked", RECORDING_LOCK).fetch_one(&mut *connection).await?;
+    sqlx::query!("select pg_advisory_xact_lock_shared($1) as locked", RECORDING_LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
     Ok(sqlx::query!(r#"select clock_timestamp() as "now!""#).fetch_one(connection).await?.now)
 }
 
