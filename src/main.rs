@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use forecastd::cli::{Cli, Command};
+use forecastd::cli::{Cli, Command, TrainArgs};
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::jobs::replay::{Replay, replay};
-use forecastd::jobs::{evaluate, import, publish, train, verify};
-use forecastd::jobs::{keys, tools};
+use forecastd::jobs::{evaluate, import, keys, publish, tools, train, verify};
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
 use forecastd::{serve, telemetry};
@@ -32,105 +31,96 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let config = &cli.store;
     match &cli.command {
-        Command::Import(arguments) => {
-            let (server, store) = open_real(&cli.store).await?;
-            let report = import::import(&store.pool, &arguments.paths).await?;
-            close(server, store).await?;
-            Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
-        Command::Serve(arguments) => {
-            serve::serve(store_options(&cli.store), arguments).await?;
+        Command::Serve(options) => {
+            serve::serve(store_options(config), options).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::WithPostgres { command } => tools::with_postgres(config, command).await,
+        Command::Health { address } => tools::health(*address).await,
+        Command::Openapi { format } => tools::openapi(*format),
+        Command::ConfigTable => {
+            print!("{}", tools::config_table());
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            let server = Server::start(store_options(config), true).await?;
+            let outcome = run_on_store(cli, &server).await;
+            let stopped = server.stop().await.context("the store did not stop cleanly");
+            outcome.and_then(|code| stopped.map(|()| code))
+        }
+    }
+}
+
+/// The commands that need the store.
+async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
+    let store = match &cli.command {
+        Command::Import(_) => server.real().await?,
+        Command::Train(TrainArgs { simulated: true, .. }) => server.simulated().await?,
+        _ => server.current().await?,
+    };
+    let outcome = match &cli.command {
+        Command::Import(arguments) => {
+            let report = import::import(&store.pool, &arguments.paths).await?;
+            Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Train(arguments) => {
             if arguments.low_priority {
                 tools::lower_priority();
             }
-            let server = Server::start(store_options(&cli.store), true).await?;
-            let store = if arguments.simulated { server.simulated().await? } else { server.current().await? };
             println!("{}", train::train(&store, &arguments.recipe).await?);
-            close(server, store).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Publish(arguments) => {
-            let (server, store) = open_current(&cli.store).await?;
-            let signer = HeadSigner::open(&cli.store.data_dir)?;
-            match publish::publish(&store, &signer, arguments.again).await? {
-                Some(done) => println!(
-                    "published {} answers as of {}, ledger head {}:{}",
-                    done.entries,
-                    done.as_of,
-                    done.head.sequence,
-                    hex::encode(done.head.hash)
-                ),
-                None => println!("the newest session was published already; --again publishes it anew"),
-            }
-            close(server, store).await?;
+        Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
+        Command::Replay { sequence } => run_replay(&store, *sequence).await,
+        Command::Verify { expect } => run_verify(cli, &store, *expect).await,
+        Command::Evaluate(arguments) => evaluate::evaluate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(_)
+        | Command::WithPostgres { .. }
+        | Command::Health { .. }
+        | Command::Openapi { .. }
+        | Command::ConfigTable => Ok(ExitCode::FAILURE),
+    };
+    store.pool.close().await;
+    outcome
+}
+
+async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<ExitCode> {
+    let signer = HeadSigner::open(&cli.store.data_dir)?;
+    match publish::publish(store, &signer, again).await? {
+        Some(done) => println!(
+            "published {} answers as of {}, ledger head {}:{}",
+            done.entries,
+            done.as_of,
+            done.head.sequence,
+            hex::encode(done.head.hash)
+        ),
+        None => println!("the newest session was published already; --again publishes it anew"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_replay(store: &Store, sequence: i64) -> anyhow::Result<ExitCode> {
+    match replay(store, sequence).await? {
+        Replay::Same(bytes) => {
+            println!("entry {sequence} replayed: the same {bytes} bytes");
             Ok(ExitCode::SUCCESS)
         }
-        Command::Replay { sequence } => {
-            let (server, store) = open_current(&cli.store).await?;
-            let outcome = replay(&store, *sequence).await?;
-            close(server, store).await?;
-            Ok(match outcome {
-                Replay::Same(bytes) => {
-                    println!("entry {sequence} replayed: the same {bytes} bytes");
-                    ExitCode::SUCCESS
-                }
-                Replay::Different { offset, computed } => {
-                    println!(
-                        "entry {sequence} differs from byte {offset} on; computed now: {}",
-                        String::from_utf8_lossy(&computed)
-                    );
-                    ExitCode::FAILURE
-                }
-            })
-        }
-        Command::Verify { expect } => {
-            let (server, store) = open_current(&cli.store).await?;
-            let head = verify::verify(&store.pool, *expect).await?;
-            println!("ledger verified: {}:{}", head.sequence, hex::encode(head.hash));
-            close(server, store).await?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Keys(command) => {
-            let (server, store) = open_current(&cli.store).await?;
-            keys::run(&store.pool, command).await?;
-            close(server, store).await?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::WithPostgres { command } => tools::with_postgres(&cli.store, command).await,
-        Command::Health { address } => tools::health(*address).await,
-        Command::ConfigTable => {
-            print!("{}", tools::config_table());
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Openapi { format } => tools::openapi(*format),
-        Command::Evaluate(arguments) => {
-            let (server, store) = open_current(&cli.store).await?;
-            evaluate::evaluate(&store, arguments).await?;
-            close(server, store).await?;
-            Ok(ExitCode::SUCCESS)
+        Replay::Different { offset, computed } => {
+            let computed = String::from_utf8_lossy(&computed);
+            println!("entry {sequence} differs from byte {offset} on; computed now: {computed}");
+            Ok(ExitCode::FAILURE)
         }
     }
 }
 
-async fn open_real(config: &StoreConfig) -> anyhow::Result<(Server, Store)> {
-    let server = Server::start(store_options(config), true).await?;
-    let store = server.real().await?;
-    Ok((server, store))
-}
-
-async fn open_current(config: &StoreConfig) -> anyhow::Result<(Server, Store)> {
-    let server = Server::start(store_options(config), true).await?;
-    let store = server.current().await?;
-    Ok((server, store))
-}
-
-async fn close(server: Server, store: Store) -> anyhow::Result<()> {
-    store.pool.close().await;
-    server.stop().await.context("the store did not stop cleanly")
+async fn run_verify(cli: &Cli, store: &Store, entry: Option<(i64, [u8; 32])>) -> anyhow::Result<ExitCode> {
+    let public_key = HeadSigner::existing(&cli.store.data_dir)?.map(|s| s.public_key());
+    let head = verify::verify(&store.pool, verify::Expectations { entry, public_key }).await?;
+    println!("ledger verified: {}:{}", head.sequence, hex::encode(head.hash));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn store_options(config: &StoreConfig) -> StoreOptions {

@@ -178,7 +178,9 @@ fn forecast_instrument(inputs: &DayInputs<'_>, map: &QuantileMap, benchmark: Ben
     let row = network.and_then(|n| n.ensemble[i].as_ref());
     let view = row.map_or(View { mean: mu0, volatility: sigma0 }, own);
     let mut models = vec![ModelView { name: benchmark.model.as_str().into(), mean: mu0, volatility: sigma0 }];
-    for (k, member) in network.iter().flat_map(|n| &n.members).enumerate() {
+    // Without a seat for mean or volatility the members have the benchmark's numbers and add nothing to the game.
+    let plays = seats.volatility || seats.mean_weight > 0.0;
+    for (k, member) in network.iter().filter(|_| plays).flat_map(|n| &n.members).enumerate() {
         if let Some(row) = &member[i] {
             let View { mean, volatility } = own(row);
             models.push(ModelView { name: format!("network.{}", k + 1), mean, volatility });

@@ -4,8 +4,9 @@ use sqlx::PgPool;
 
 use crate::jobs::progress::Phase;
 use crate::store::StoreError;
-use crate::store::chain::{self, GENESIS, Head};
+use crate::store::chain::{self, GENESIS, Head, SignedHead};
 use crate::store::ledger::{self, LedgerRow};
+use crate::store::signing::is_signed;
 
 /// Entries read at once.
 const PAGE: i64 = 2_000;
@@ -44,16 +45,39 @@ pub enum Broken {
         /// Its hash then.
         expected: String,
     },
+    /// A signature does not belong to the entry that it names.
+    #[error("the signed head of entry {0} is not the entry's: its hash or its signature is wrong")]
+    Signature(i64),
+    /// A head was signed by another key than this installation's.
+    #[error("the head of entry {sequence} was signed by key {found}, not by this installation's key {expected}")]
+    Signer {
+        /// Place in the chain.
+        sequence: i64,
+        /// Public key that signed.
+        found: String,
+        /// Public key of the installation.
+        expected: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Walks the whole chain; returns its head.
+/// What to check besides the chain itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expectations {
+    /// An entry seen earlier: its sequence and hash.
+    pub entry: Option<(i64, [u8; 32])>,
+    /// The installation's public key, if it has one.
+    pub public_key: Option<[u8; 32]>,
+}
+
+/// Walks the whole chain and its signed heads; returns its head.
 ///
 /// # Errors
 /// [`Broken`] names the first entry that is wrong.
-pub async fn verify(pool: &PgPool, expect: Option<(i64, [u8; 32])>) -> Result<Head, Broken> {
+pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken> {
+    let mut signed = chain::signed_heads(pool).await?.into_iter().peekable();
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;
     let last = chain::head(&mut connection).await?;
     drop(connection);
@@ -64,7 +88,10 @@ pub async fn verify(pool: &PgPool, expect: Option<(i64, [u8; 32])>) -> Result<He
         let page = ledger::entries_after(pool, head.sequence, PAGE).await?;
         for entry in &page {
             head = follow(head, entry)?;
-            if expect.is_some_and(|(sequence, _)| sequence == head.sequence) {
+            while let Some(signed) = signed.next_if(|s| s.head.sequence <= head.sequence) {
+                check_signature(&signed, head, expect.public_key)?;
+            }
+            if expect.entry.is_some_and(|(sequence, _)| sequence == head.sequence) {
                 seen = Some(head.hash);
             }
         }
@@ -73,7 +100,10 @@ pub async fn verify(pool: &PgPool, expect: Option<(i64, [u8; 32])>) -> Result<He
             break;
         }
     }
-    if let Some((sequence, expected)) = expect
+    if let Some(signed) = signed.next() {
+        return Err(Broken::Missing(signed.head.sequence));
+    }
+    if let Some((sequence, expected)) = expect.entry
         && seen != Some(expected)
     {
         let found = seen.map_or_else(|| "no such entry".to_owned(), hex::encode);
@@ -81,6 +111,19 @@ pub async fn verify(pool: &PgPool, expect: Option<(i64, [u8; 32])>) -> Result<He
     }
     phase.finish(&format!("{} entries, each follows from the one before", head.sequence));
     Ok(head)
+}
+
+fn check_signature(signed: &SignedHead, head: Head, installation: Option<[u8; 32]>) -> Result<(), Broken> {
+    let sequence = signed.head.sequence;
+    if signed.head != head || !is_signed(head, &signed.signature, &signed.public_key) {
+        return Err(Broken::Signature(sequence));
+    }
+    match installation.filter(|key| *key != signed.public_key) {
+        Some(key) => {
+            Err(Broken::Signer { sequence, found: hex::encode(signed.public_key), expected: hex::encode(key) })
+        }
+        None => Ok(()),
+    }
 }
 
 fn follow(head: Head, entry: &LedgerRow) -> Result<Head, Broken> {

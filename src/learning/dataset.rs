@@ -20,7 +20,8 @@ pub struct HorizonTargets {
     pub up: f32,
     /// Base rate of `up` known on the decision day: the offset of the direction head.
     pub benchmark_probability_up: f32,
-    /// 1 if the largest loss from the decision day's close within the horizon reaches 1.5 volatilities, else 0.
+    /// 1 if the largest fall from the decision day's close or a later peak within the horizon reaches 1.5 volatilities,
+    /// else 0.
     pub drawdown: f32,
     /// Base rate of `drawdown` known on the decision day: the offset of the drawdown head.
     pub benchmark_probability_drawdown: f32,

@@ -175,6 +175,36 @@ pub async fn sign(connection: &mut PgConnection, head: Head, signer: &HeadSigner
     Ok(())
 }
 
+/// A kept signature of a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedHead {
+    /// The head that was signed.
+    pub head: Head,
+    /// The signature, 64 bytes.
+    pub signature: [u8; 64],
+    /// The key that signed, 32 bytes.
+    pub public_key: [u8; 32],
+}
+
+/// All kept signatures, ascending.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached or holds a row of another form.
+pub async fn signed_heads(pool: &PgPool) -> Result<Vec<SignedHead>, StoreError> {
+    let rows = sqlx::query!("select sequence, hash, signature, public_key from ledger_heads order by sequence")
+        .fetch_all(pool)
+        .await?;
+    rows.into_iter()
+        .map(|r| {
+            Ok(SignedHead {
+                head: Head { sequence: r.sequence, hash: hash_column(&r.hash)? },
+                signature: r.signature[..].try_into().map_err(StoreError::row)?,
+                public_key: hash_column(&r.public_key)?,
+            })
+        })
+        .collect()
+}
+
 async fn insert_publication(
     connection: &mut PgConnection,
     publication: &Publication,

@@ -36,6 +36,9 @@ pub enum SigningError {
     Random(String),
 }
 
+/// Name of the key's file in the data folder.
+const KEY_FILE: &str = "ledger.key";
+
 /// What is signed: a fixed text, so that no other message can be taken for a head.
 fn message(head: Head) -> String {
     format!("forecastd ledger head {} {}", head.sequence, hex::encode(head.hash))
@@ -47,7 +50,7 @@ impl HeadSigner {
     /// # Errors
     /// [`SigningError`] names the file.
     pub fn open(folder: &Path) -> Result<Self, SigningError> {
-        let path = folder.join("ledger.key");
+        let path = folder.join(KEY_FILE);
         let io = |source| SigningError::Io { path: path.clone(), source };
         match fs::read_to_string(&path) {
             Ok(text) => {
@@ -66,6 +69,14 @@ impl HeadSigner {
             }
             Err(error) => Err(io(error)),
         }
+    }
+
+    /// The key of a folder, if it has one.
+    ///
+    /// # Errors
+    /// [`SigningError`] names the file.
+    pub fn existing(folder: &Path) -> Result<Option<Self>, SigningError> {
+        if folder.join(KEY_FILE).exists() { Self::open(folder).map(Some) } else { Ok(None) }
     }
 
     /// The signature of a head, 64 bytes.
