@@ -12,20 +12,29 @@ create table keys (
     constraint keys_scopes_check check (scopes <@ array['ingest', 'operate', 'admin'] and cardinality(scopes) >= 1)
 );
 
--- Roles belong to the server, not to this database, so another database may have made the role already.
+-- Roles belong to the server, not to this database, so another database, or an administrator, may have made the role.
 do $$
 begin
-    create role forecastd_service nologin;
-exception when duplicate_object or unique_violation then
-    null;
+    if not exists (select from pg_roles where rolname = 'forecastd_service') then
+        create role forecastd_service nologin;
+    end if;
+exception
+    when duplicate_object or unique_violation then
+        null;
+    when insufficient_privilege then
+        raise exception 'the role forecastd_service is missing and % may not create it', current_user
+            using hint = format('as an administrator: create role forecastd_service nologin; grant forecastd_service to %I;', current_user);
 end
 $$;
 
 do $$
 begin
-    execute format('grant forecastd_service to %I', current_user);
-exception when others then
-    raise notice 'membership of forecastd_service not granted: %', sqlerrm;
+    if not pg_has_role(current_user, 'forecastd_service', 'member') then
+        execute format('grant forecastd_service to %I', current_user);
+    end if;
+exception when insufficient_privilege then
+    raise exception '% may not take the role forecastd_service', current_user
+        using hint = format('as an administrator: grant forecastd_service to %I;', current_user);
 end
 $$;
 

@@ -8,6 +8,7 @@ use forecastd::cli::{Cli, Command, TrainArgs};
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::{evaluate, import, keys, publish, tools, train, verify};
+use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
 use forecastd::{serve, telemetry};
@@ -21,12 +22,28 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
+            let message = explained(&error);
             match cli.store.log_format {
-                LogFormat::Text => eprintln!("forecastd: {error:#}"),
-                LogFormat::Json => tracing::error!("{error:#}"),
+                LogFormat::Text => eprintln!("forecastd: {message}"),
+                LogFormat::Json => tracing::error!("{message}"),
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The error with its causes, each said once, and the server's advice where there is one.
+fn explained(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message.push_str(if message.is_empty() { "" } else { ": " });
+            message.push_str(&cause);
+        }
+    }
+    match hint(error.as_ref()) {
+        Some(hint) => format!("{message} ({hint})"),
+        None => message,
     }
 }
 

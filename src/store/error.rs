@@ -43,3 +43,13 @@ impl StoreError {
 fn kind(simulated: bool) -> &'static str {
     if simulated { "simulated" } else { "real" }
 }
+
+/// What the server advises about an error somewhere down the chain of causes.
+#[must_use]
+pub fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.filter_map(|e| e.downcast_ref::<sqlx::Error>()).find_map(|e| {
+        let server = e.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+        server.hint().map(str::to_owned)
+    })
+}

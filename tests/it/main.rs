@@ -1,1 +1,14 @@
-fn main() {}
+//! The tests of the whole: the store, the jobs, the service and the program, on a real Postgres and in real processes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers as well")]
+
+mod architecture;
+mod imports;
+mod ledger;
+
+/// What several tests need.
+mod support {
+    pub mod market;
+    pub mod publishing;
+    pub mod store;
+}

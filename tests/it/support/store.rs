@@ -1,0 +1,77 @@
+//! A test's own database, seen with the rights of the service and with those of its owner.
+
+use std::collections::BTreeMap;
+
+use forecastd::jobs::simulate;
+use forecastd::market::simulation::SimulatedMarket;
+use forecastd::store::open::Store;
+use forecastd::store::pool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
+
+/// Tables of history, of models and of the ledger: all but the record of imports, which grows by every import.
+pub const KEPT: [&str; 13] = [
+    "store_identity",
+    "instruments",
+    "descriptions",
+    "bars",
+    "actions",
+    "factors",
+    "observations",
+    "filings",
+    "models",
+    "publications",
+    "ledger",
+    "ledger_heads",
+    "keys",
+];
+
+/// A database with the pool of the service and the pool of the superuser.
+pub struct Opened {
+    /// What the service has.
+    pub store: Store,
+    /// May do anything.
+    pub owner: PgPool,
+}
+
+/// Opens a test's database for real prices.
+pub async fn real(options: PgPoolOptions, connect: PgConnectOptions) -> Opened {
+    open(options, connect, false).await
+}
+
+/// Opens a test's database for simulated prices and records a market.
+pub async fn simulated(options: PgPoolOptions, connect: PgConnectOptions, market: &SimulatedMarket) -> Opened {
+    let opened = open(options, connect, true).await;
+    simulate::record(&opened.store, market).await.unwrap();
+    opened
+}
+
+async fn open(options: PgPoolOptions, connect: PgConnectOptions, simulated: bool) -> Opened {
+    let as_service = options.clone().max_connections(4).after_connect(|connection, _| {
+        Box::pin(async move {
+            connection.execute("set role forecastd_service").await?;
+            connection.execute("set time zone 'UTC'").await?;
+            Ok(())
+        })
+    });
+    let pool = as_service.connect_with(connect.clone()).await.unwrap();
+    pool::claim(&pool, simulated).await.unwrap();
+    let owner = options.max_connections(2).connect_with(connect).await.unwrap();
+    Opened { store: Store { pool, simulated, url: String::new() }, owner }
+}
+
+/// Rows of a table.
+pub async fn count(pool: &PgPool, table: &str) -> i64 {
+    sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(pool).await.unwrap()
+}
+
+/// Hash of all rows of each table, so that any change of any column shows.
+pub async fn fingerprint(pool: &PgPool) -> BTreeMap<&'static str, String> {
+    let mut prints = BTreeMap::new();
+    for table in KEPT {
+        let rows = format!("select md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {table} t");
+        let print = sqlx::query_scalar(AssertSqlSafe(rows)).fetch_one(pool).await.unwrap();
+        prints.insert(table, print);
+    }
+    prints
+}
