@@ -1,4 +1,22 @@
 //! forecastd: a forecast service that can be checked.
+//!
+//! The modules are the journey of the data, and this is the order to read them in.
+//!
+//! 1. [`market`] holds the checked values: instruments, bars, factors, filings, the calendar, and
+//!    [`History`](market::history::History), everything known at one moment laid out for computing.
+//! 2. [`ingest`] reads files into those values or refuses them with line and reason; [`store`] keeps every row with the day
+//!    on which it happened, when the world could know it, and when this store got it.
+//! 3. [`features`] looks back from a session, its `targets` look forward: the only two windows on time.
+//! 4. [`scenario`] holds the benchmarks of volatility, intervals and ranks, [`learning`] the network that corrects them.
+//! 5. [`forecast`] trains both, lets the network play for the seats by the tests of [`evaluation`], and says what is
+//!    forecast on a day from whoever holds the seat.
+//! 6. [`decision`] plays the game behind a signal, [`rating`] computes default probabilities and grades.
+//! 7. [`opinion`] says what an answer is; [`publication`] composes all answers of a day as canonical bytes.
+//! 8. [`jobs`] does all this when asked and appends the answers to the hash-chained ledger of [`store`].
+//! 9. [`serve`] and [`api`] hold the newest answers in memory and send them; no request computes a forecast.
+//!
+//! What is served is a function of the rows known and recorded by an entry's cutoffs: `verify` checks the chain of hashes,
+//! `replay` computes an entry again to the last byte. `ARCHITECTURE.md` walks through the files and states what must hold.
 
 /// Checked values: instruments, bars, factors, filings, the calendar, horizons.
 pub mod market {
@@ -126,7 +144,7 @@ pub mod learning {
     pub mod validation;
 }
 
-/// What is forecast on a day, head by head from whoever holds the seat.
+/// What is forecast on a day, head by head from whoever holds the seat, and how seats are won.
 pub mod forecast {
     pub mod audition;
     pub mod calibration;
@@ -154,7 +172,7 @@ pub mod opinion {
     pub mod signal;
 }
 
-/// Files and providers: from bytes to checked values.
+/// Files: from bytes to checked values, or to a refusal with line and reason.
 pub mod ingest {
     pub mod actions;
     pub mod dated;
@@ -192,7 +210,7 @@ pub mod publication {
     pub mod signal;
 }
 
-/// Work that is asked for by a person, a clock or another job.
+/// Work that a person or the service asks for: import, train, publish, evaluate, replay, verify.
 pub mod jobs {
     pub mod evaluate;
     pub mod import;
@@ -206,7 +224,7 @@ pub mod jobs {
     pub mod verify;
 }
 
-/// The Postgres store: every SQL string of the project.
+/// The Postgres store: every SQL string of the project, the ledger, and the private server.
 pub mod store {
     pub mod account;
     pub mod bars;

@@ -57,6 +57,14 @@ pub enum OpenError {
     /// The server does not answer as needed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no database for a simulated market, and it cannot be made.
+    #[error("a simulated market needs a database of its own, {name}, which cannot be made: {source}; make it as an administrator, or import prices")]
+    SimulatedDatabase {
+        /// The database.
+        name: String,
+        /// Why it cannot be made.
+        source: StoreError,
+    },
     /// The data folder cannot be made.
     #[error("{path}: {source}; choose another folder with --data-dir", path = path.display())]
     Folder {
@@ -124,7 +132,8 @@ impl Server {
         let options: PgConnectOptions = self.url.parse().map_err(|_| OpenError::Address)?;
         let real = options.get_database().unwrap_or(REAL).to_owned();
         let url = with_database(&self.url, &format!("{real}{SIMULATED_SUFFIX}")).ok_or(OpenError::Address)?;
-        pool::ensure_database(&url, &self.url).await?;
+        let name = format!("{real}{SIMULATED_SUFFIX}");
+        pool::ensure_database(&url, &self.url).await.map_err(|source| OpenError::SimulatedDatabase { name, source })?;
         self.open(url, true).await
     }
 
