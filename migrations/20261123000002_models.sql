@@ -20,3 +20,10 @@ create table models (
 comment on column models.state is 'JSON: fitted benchmarks, conformal maps and the decision, head by head, of what is served.';
 comment on column models.artifact is 'Weights (safetensors); null when only benchmarks were fitted.';
 comment on column models.sha256 is 'SHA-256 of the artifact followed by the state, both as stored.';
+
+create table trainings (
+    training_id bigint generated always as identity constraint trainings_pkey primary key,
+    model_id text not null constraint trainings_model_id_fkey references models,
+    finished_at timestamptz not null default clock_timestamp()
+);
+comment on table trainings is 'One row a finished training; the newest names the model in force. The same rows and recipe give the same model again.';

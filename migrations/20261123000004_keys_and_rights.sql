@@ -41,7 +41,7 @@ $$;
 grant usage on schema public to forecastd_service;
 grant select, insert on
     store_identity, instruments, descriptions, bars, actions, factors, observations, filings, imports,
-    models, publications, ledger, ledger_heads, keys
+    models, trainings, publications, ledger, ledger_heads, keys
     to forecastd_service;
 grant update (revoked_at) on keys to forecastd_service;
 grant usage on all sequences in schema public to forecastd_service;

@@ -77,7 +77,7 @@ pub struct ServeConfig {
     #[arg(long, env = "FORECASTD_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
     /// Ask for a key with any scope before reading, too
-    #[arg(long, env = "FORECASTD_PRIVATE")]
+    #[arg(long, env = "FORECASTD_PRIVATE", value_parser = clap::builder::BoolishValueParser::new())]
     pub private: bool,
     /// Requests handled at once; more are answered 503, health checks excepted
     #[arg(long, env = "FORECASTD_MAX_CONCURRENCY", value_name = "N", default_value_t = 512)]
@@ -102,7 +102,7 @@ pub struct RecipeConfig {
     /// Passes over the training rows at most
     #[arg(long, env = "FORECASTD_EPOCHS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub epochs: u32,
-    /// Scenarios of the joint distribution, an even number
+    /// Scenarios of the joint distribution, a multiple of 8
     #[arg(long, env = "FORECASTD_SCENARIOS", value_name = "S", default_value_t = 20_000, value_parser = parse_scenarios)]
     pub scenarios: usize,
     /// Seed of training and scenarios, at most 2^53 - 1

@@ -57,10 +57,7 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::WithPostgres { command } => tools::with_postgres(config, command).await,
         Command::Health { address } => tools::health(*address).await,
         Command::Openapi { format } => tools::openapi(*format),
-        Command::ConfigTable => {
-            print!("{}", tools::config_table());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::ConfigTable => tools::print_all(&tools::config_table()),
         _ => {
             let server = Server::start(store_options(config), true).await?;
             let outcome = run_on_store(cli, &server).await;
@@ -136,7 +133,10 @@ async fn run_replay(store: &Store, sequence: i64) -> anyhow::Result<ExitCode> {
 async fn run_verify(cli: &Cli, store: &Store, entry: Option<(i64, [u8; 32])>) -> anyhow::Result<ExitCode> {
     let public_key = HeadSigner::existing(&cli.store.data_dir)?.map(|s| s.public_key());
     let head = verify::verify(&store.pool, verify::Expectations { entry, public_key }).await?;
-    println!("ledger verified: {}:{}", head.sequence, hex::encode(head.hash));
+    match head.sequence {
+        0 => println!("the ledger is empty; nothing was published yet"),
+        sequence => println!("ledger verified: {sequence}:{}", hex::encode(head.hash)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

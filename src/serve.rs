@@ -76,13 +76,21 @@ async fn prepare(server: &Server, store: &Store, config: &ServeConfig, signer: &
         let report = import::import(&store.pool, &config.import).await?;
         anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are above");
     }
-    if models::newest(&store.pool).await?.is_none() {
+    if is_training_due(store, &config.recipe).await? {
         train_in_child(server, store, &config.recipe).await?;
     }
     if let Some(done) = publish::publish(store, signer, false).await? {
         tracing::info!("published {} answers as of {}", done.entries, done.as_of);
     }
     Ok(())
+}
+
+/// Whether there is no model, or one without a network that could have one now.
+async fn is_training_due(store: &Store, recipe: &RecipeConfig) -> anyhow::Result<bool> {
+    let Some(model_id) = models::newest(&store.pool).await? else { return Ok(true) };
+    let Some(model) = models::find(&store.pool, &model_id).await? else { return Ok(true) };
+    // A history that is still too short gives the same model again within a second.
+    Ok(recipe.members > 0 && !model.scores["without_network"].is_null())
 }
 
 async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Store> {

@@ -95,7 +95,10 @@ impl RowReader<'_> {
         let split = self.within(split.unwrap_or(1.0), "split", |s| s > 0.0, "must be above zero");
         let dividend = self.within(dividend.unwrap_or(0.0), "dividend", |d| d >= 0.0, "must not be negative");
         let fields = BarFields { day: day?, open, high, low, close: close?, volume };
-        let bar = Bar::new(fields).map_err(|error| self.refuse(field_of(&error), &error.to_string())).ok()?;
+        for error in fields.broken_rules() {
+            self.refuse(field_of(&error), &error.to_string());
+        }
+        let bar = Bar::new(fields).ok()?;
         Some(PostedRow { symbol: symbol?, bar, split: split?, dividend: dividend? })
     }
 

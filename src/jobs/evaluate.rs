@@ -150,20 +150,20 @@ fn write_all(walked: &Walked, prepared: &Prepared, arguments: &EvaluateArgs) -> 
 /// One line a model and head.
 fn summary(cards: &BTreeMap<&String, crate::evaluation::scorecard::Scorecard>) -> String {
     let json = serde_json::to_value(cards).unwrap_or_default();
-    let mut lines = String::from("model       head        horizon  forecasts  mean loss\n");
+    let mut lines = String::from("model       head          horizon  forecasts  mean loss\n");
     for (model, card) in json.as_object().into_iter().flatten() {
         let heads = [
             ("ranks", "ranked_probability_score"),
             ("volatility", "qlike"),
-            ("quantiles", "pinball_loss"),
+            ("quantiles (%)", "pinball_loss"),
             ("direction", "brier_score"),
         ];
         for (head, loss) in heads {
-            for row in card[head].as_array().into_iter().flatten() {
+            for row in card[head.trim_end_matches(" (%)")].as_array().into_iter().flatten() {
                 let mean = &row[loss]["overall"]["mean"];
                 if let Some(mean) = mean.as_f64() {
                     lines.push_str(&format!(
-                        "{model:<11} {head:<11} {:>7}  {:>9}  {mean:.5}\n",
+                        "{model:<11} {head:<13} {:>7}  {:>9}  {mean:.5}\n",
                         row["horizon_sessions"], row["forecasts"]
                     ));
                 }

@@ -1,6 +1,6 @@
 //! Keys for writing and operating, made on the command line only.
 
-use chrono::{Days, Utc};
+use chrono::{DateTime, Days, Utc};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sqlx::PgPool;
@@ -58,11 +58,15 @@ pub async fn create(pool: &PgPool, name: &str, scopes: Vec<String>, days: Option
     Ok(secret)
 }
 
+fn shown(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 fn condition(key: &StoredKey) -> String {
     match (key.revoked_at, key.expires_at) {
-        (Some(at), _) => format!("revoked {at:.0}"),
-        (None, Some(at)) if at <= Utc::now() => format!("expired {at:.0}"),
-        (None, Some(at)) => format!("until {at:.0}"),
+        (Some(at), _) => format!("revoked {}", shown(at)),
+        (None, Some(at)) if at <= Utc::now() => format!("expired {}", shown(at)),
+        (None, Some(at)) => format!("until {}", shown(at)),
         (None, None) => "without end".into(),
     }
 }

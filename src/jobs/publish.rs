@@ -48,7 +48,11 @@ pub async fn publish(store: &Store, signer: &HeadSigner, again: bool) -> anyhow:
     }
     let cutoff = pool::cutoff(&store.pool).await?;
     let loaded = load(&store.pool, cutoff, cutoff, Revisions::Newest).await?;
-    let as_of = *loaded.history.sessions.last().context("the store holds no prices; run `forecastd import FOLDER`")?;
+    let as_of = loaded.history.decision_day().context("the store holds no prices; run `forecastd import FOLDER`")?;
+    let last = chain::newest_publication(&store.pool).await?;
+    if !again && last.is_some_and(|p| p.model_id == model_id && p.as_of >= as_of) {
+        return Ok(None);
+    }
     let publication = Publication {
         publication: Uuid::now_v7(),
         as_of,
@@ -80,7 +84,7 @@ pub async fn compose_again(
     tokio::task::spawn_blocking(move || {
         let (state, network) = open_model(&model)?;
         let header = header(&publication, &model, (network.is_some(), simulated), (loaded.inputs_hash, &state));
-        let prepared = Prepared::new(loaded.history);
+        let prepared = Prepared::new(loaded.history.until(publication.as_of));
         let inputs = PublicationInputs {
             prepared: &prepared,
             state: &state,
@@ -170,7 +174,7 @@ fn header(
             inputs_hash: hex::encode(inputs_hash),
             known_until: microseconds(publication.known_until),
             recorded_until: microseconds(publication.recorded_until),
-            recipe: format!("hard.{}", &hex::encode(recipe)[..8]),
+            recipe: format!("{}.{}", if has_network { "hard" } else { "benchmarks" }, &hex::encode(recipe)[..8]),
             model_sha256: model.artifact.as_deref().map(|bytes| hex::encode(Sha256::digest(bytes))),
             seed: state.settings.seed,
             code_version: CODE_VERSION.to_owned(),

@@ -1,6 +1,7 @@
 //! Small commands for scripts: a throw-away Postgres, a health check, the README's table.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,11 +79,10 @@ pub fn lower_priority() {
 /// When it cannot be written.
 pub fn openapi(format: OpenapiFormat) -> anyhow::Result<ExitCode> {
     let description = crate::api::openapi::openapi();
-    match format {
-        OpenapiFormat::Yaml => print!("{}", description.to_yaml()?),
-        OpenapiFormat::Json => println!("{}", description.to_pretty_json()?),
-    }
-    Ok(ExitCode::SUCCESS)
+    print_all(&match format {
+        OpenapiFormat::Yaml => description.to_yaml()?,
+        OpenapiFormat::Json => description.to_pretty_json()? + "\n",
+    })
 }
 
 /// The configuration tables of the README, from the definitions of the command line.
@@ -106,6 +106,17 @@ async fn migrate_from_sources(url: &str) -> anyhow::Result<()> {
     let mut connection = sqlx::PgConnection::connect(url).await?;
     sqlx::migrate::Migrator::new(folder).await?.run(&mut connection).await?;
     Ok(connection.close().await?)
+}
+
+/// Writes to standard output. A reader who has seen enough (`| head`) is no error.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn print_all(text: &str) -> anyhow::Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 async fn run(command: &[OsString], url: &str) -> anyhow::Result<ExitCode> {

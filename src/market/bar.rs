@@ -38,38 +38,51 @@ pub struct BarFields {
 /// Relative slack of the comparisons between prices, for sources that round each field on its own.
 const ROUNDING: f64 = 1e-6;
 
-impl Bar {
-    /// Checks the fields.
-    ///
-    /// # Errors
-    /// [`BarError`] names the first broken rule.
-    pub fn new(fields: BarFields) -> Result<Self, BarError> {
-        let BarFields { day, open, high, low, close, volume } = fields;
+impl BarFields {
+    /// Every rule that the fields break, in a fixed order; empty for a good bar.
+    #[must_use]
+    pub fn broken_rules(&self) -> Vec<BarError> {
+        let Self { open, high, low, close, volume, .. } = *self;
+        let mut broken = Vec::new();
         for (name, price) in [("open", open), ("high", high), ("low", low), ("close", Some(close))] {
             match price {
-                Some(p) if !p.is_finite() => return Err(BarError::NotFinite(name)),
-                Some(p) if p <= 0.0 => return Err(BarError::NotPositive(name, p)),
+                Some(p) if !p.is_finite() => broken.push(BarError::NotFinite(name)),
+                Some(p) if p <= 0.0 => broken.push(BarError::NotPositive(name, p)),
                 _ => {}
             }
         }
         match volume {
-            Some(v) if !v.is_finite() => return Err(BarError::NotFinite("volume")),
-            Some(v) if v < 0.0 => return Err(BarError::NegativeVolume(v)),
+            Some(v) if !v.is_finite() => broken.push(BarError::NotFinite("volume")),
+            Some(v) if v < 0.0 => broken.push(BarError::NegativeVolume(v)),
             _ => {}
         }
         if let (Some(high), Some(low)) = (high, low)
             && high < low * (1.0 - ROUNDING)
         {
-            return Err(BarError::HighBelowLow { high, low });
+            broken.push(BarError::HighBelowLow { high, low });
         }
         for (name, price) in [("open", open), ("close", Some(close))] {
             let Some(p) = price else { continue };
             let above = high.is_some_and(|h| p > h * (1.0 + ROUNDING));
             let below = low.is_some_and(|l| p < l * (1.0 - ROUNDING));
             if above || below {
-                return Err(BarError::OutsideRange(name, p));
+                broken.push(BarError::OutsideRange(name, p));
             }
         }
+        broken
+    }
+}
+
+impl Bar {
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`BarError`] names the first broken rule; [`BarFields::broken_rules`] has all.
+    pub fn new(fields: BarFields) -> Result<Self, BarError> {
+        if let Some(first) = fields.broken_rules().first() {
+            return Err(*first);
+        }
+        let BarFields { day, open, high, low, close, volume } = fields;
         Ok(Self { day, open, high, low, close, volume })
     }
 

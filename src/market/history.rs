@@ -113,6 +113,18 @@ impl History {
         }
     }
 
+    /// The newest session on which at least half of the instruments that traded within the five sessions before have a
+    /// bar: a single early bar does not move the day on which all are decided. `None` without sessions.
+    #[must_use]
+    pub fn decision_day(&self) -> Option<Day> {
+        let traded = |from: usize, to: usize| {
+            let has_bar = |i: &&InstrumentHistory| i.close[from..=to].iter().any(|c| c.is_finite());
+            self.instruments.iter().filter(has_bar).count()
+        };
+        let decides = |t: &usize| 2 * traded(*t, *t) >= traded(t.saturating_sub(5), *t);
+        (0..self.sessions.len()).rev().find(decides).map(|t| self.sessions[t])
+    }
+
     /// Index of the last session on or before `day`.
     #[must_use]
     pub fn session_at(&self, day: Day) -> Option<usize> {

@@ -44,7 +44,8 @@ pub struct Envelope {
     pub source: Source,
     /// The winner head by head.
     pub sources: Sources,
-    /// The network that was asked, whether or not a head of it is served; `null` with a reason where none was.
+    /// The model that answered: fitted benchmarks, the decision which heads are served, and the network where there is
+    /// one.
     #[schema(example = "2024-09-30.3f9c")]
     pub model_id: Option<String>,
     /// Whether the prices are invented. Simulated and real prices never mix.
@@ -73,7 +74,7 @@ pub mod reason {
     /// No usable filing was known.
     pub const NO_FILINGS: &str = "no_filings";
     /// No network has been trained.
-    pub const NO_MODEL: &str = "no_model";
+    pub const NO_NETWORK: &str = "no_network";
     /// The prices stopped long before `as_of`.
     pub const PRICES_STOPPED: &str = "prices_stopped";
     /// An index, or a series that is never traded, is not ranked and not rated.

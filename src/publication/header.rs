@@ -88,7 +88,7 @@ impl Header {
             reasons.insert("symbol".into(), reason::WHOLE_UNIVERSE.into());
         }
         if !self.has_network {
-            reasons.insert("provenance.model_sha256".into(), reason::NO_MODEL.into());
+            reasons.insert("provenance.model_sha256".into(), reason::NO_NETWORK.into());
         }
         Envelope {
             kind: about.kind,

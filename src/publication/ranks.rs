@@ -32,10 +32,11 @@ pub fn ranks(header: &Header, universe: &RankedUniverse<'_>, horizon: Horizon, s
         Some(forecast) => (0..universe.instruments.len()).map(|k| row(universe, forecast, k)).collect(),
         None => vec![],
     };
-    let order = |r: &ExpectedRank| (r.expected_rank.unwrap_or(0.0), r.quintile_probabilities.map_or(0.0, |p| p[4]));
+    let last = f64::MAX;
+    let order = |r: &ExpectedRank| (r.expected_rank.unwrap_or(last), r.quintile_probabilities.map_or(0.0, |p| p[4]));
     rows.sort_by(|a, b| {
         let ((a_rank, a_best), (b_rank, b_best)) = (order(a), order(b));
-        b_rank.total_cmp(&a_rank).then(b_best.total_cmp(&a_best)).then_with(|| a.symbol.cmp(&b.symbol))
+        a_rank.total_cmp(&b_rank).then(b_best.total_cmp(&a_best)).then_with(|| a.symbol.cmp(&b.symbol))
     });
     let mut absent = Absent::default();
     if rows.is_empty() {
@@ -49,10 +50,9 @@ pub fn ranks(header: &Header, universe: &RankedUniverse<'_>, horizon: Horizon, s
 
 fn row(universe: &RankedUniverse<'_>, forecast: &RankForecast, k: usize) -> ExpectedRank {
     let symbol = &universe.prepared.history.instruments[universe.instruments[k]].instrument.symbol;
-    let others = universe.instruments.len().saturating_sub(1).max(1) as f64;
     ExpectedRank {
         symbol: symbol.clone(),
-        expected_rank: Some(rounded(1.0 - (forecast.expected_rank[k] - 1.0) / others)),
+        expected_rank: Some(rounded(forecast.expected_rank[k])),
         quintile_probabilities: Some(rounded_distribution(forecast.quintile_probabilities[k])),
         action: universe.actions.get(symbol).copied(),
         reason: forecast.borrowed[k].then(|| "borrowed_from_the_universe".to_owned()),

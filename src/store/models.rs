@@ -46,14 +46,16 @@ impl StoredModel {
     }
 }
 
-/// Stores a model.
+/// Stores a model and puts it in force. The name holds a hash of the content, so a model that is there already stays as it is.
 ///
 /// # Errors
-/// [`StoreError`] when the store cannot be reached or has a model of that name.
+/// [`StoreError`] when the store cannot be reached.
 pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError> {
+    let mut transaction = pool.begin().await?;
     sqlx::query!(
         "insert into models (model_id, trained_until, known_until, recorded_until, recipe, seed, data_hash, code_version, state, artifact, sha256, scores)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         on conflict (model_id) do nothing",
         model.model_id,
         model.trained_until,
         model.known_until,
@@ -67,8 +69,10 @@ pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError
         &model.sha256()[..],
         model.scores
     )
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
+    sqlx::query!("insert into trainings (model_id) values ($1)", model.model_id).execute(&mut *transaction).await?;
+    transaction.commit().await?;
     Ok(())
 }
 
@@ -106,12 +110,12 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
     Ok(Some(model))
 }
 
-/// Name of the newest model.
+/// Name of the model in force: the one that was trained last.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn newest(pool: &PgPool) -> Result<Option<String>, StoreError> {
     let row =
-        sqlx::query!("select model_id from models order by recorded_at desc limit 1").fetch_optional(pool).await?;
+        sqlx::query!("select model_id from trainings order by training_id desc limit 1").fetch_optional(pool).await?;
     Ok(row.map(|r| r.model_id))
 }

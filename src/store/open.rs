@@ -58,7 +58,9 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no database for a simulated market, and it cannot be made.
-    #[error("a simulated market needs a database of its own, {name}, which cannot be made: {source}; make it as an administrator, or import prices")]
+    #[error(
+        "a simulated market needs a database of its own, {name}, which cannot be made: {source}; make it as an administrator, or import prices"
+    )]
     SimulatedDatabase {
         /// The database.
         name: String,

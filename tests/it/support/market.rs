@@ -1,5 +1,6 @@
 //! Small simulated markets, and the files that such a market would be downloaded as.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,12 +70,14 @@ pub fn universe_csv(rows: &[InstrumentRows]) -> String {
 /// The factor series side by side, as FRED lays them out.
 pub fn fred_csv(factors: &[FactorHistory]) -> String {
     let names: Vec<&str> = factors.iter().map(|f| f.id.as_str()).collect();
-    let mut text = format!("Date,{}\n", names.join(","));
-    for (k, first) in factors[0].observations.iter().enumerate() {
-        let values: Vec<String> = factors.iter().map(|f| f.observations[k].value.to_string()).collect();
-        writeln!(text, "{},{}", first.day, values.join(",")).unwrap();
+    let mut rows: BTreeMap<Day, Vec<String>> = BTreeMap::new();
+    for (column, factor) in factors.iter().enumerate() {
+        for o in &factor.observations {
+            rows.entry(o.day).or_insert_with(|| vec![String::new(); factors.len()])[column] = o.value.to_string();
+        }
     }
-    text
+    let lines = rows.iter().map(|(day, values)| format!("{day},{}\n", values.join(",")));
+    format!("Date,{}\n{}", names.join(","), lines.collect::<String>())
 }
 
 /// The filings of a market, one row a filing.
