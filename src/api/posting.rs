@@ -117,7 +117,7 @@ pub async fn post_prices(
         return Err(Problem::new(ProblemType::UnsupportedMediaType, "send application/json"));
     }
     let posted = posted_rows::read(&body.map_err(unread)?, Utc::now().date_naive())?;
-    let recorded = prices::post(&state.pool, &posted.source, &posted.rows).await?;
+    let recorded = prices::post(&state.pool, &posted.source, posted.rows).await?;
     Ok(Json(PostAnswer { inserted: recorded.inserted, revised: recorded.revised, unchanged: recorded.unchanged }))
 }
 

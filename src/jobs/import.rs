@@ -56,8 +56,10 @@ pub async fn import(pool: &PgPool, paths: &[PathBuf]) -> anyhow::Result<ImportRe
                     report.warned += 1;
                     phase.line(&format!("warning: {}", accepted.warnings.in_file(&file.name)));
                 }
-                let recorded = record(pool, &file.name, file.sha256, &accepted).await;
-                report.recorded += recorded.with_context(|| format!("{} was not imported", file.name))?;
+                let (pool, name) = (pool.clone(), file.name.clone());
+                // In a task of its own, so that a stop in the middle never leaves a connection with a half-read COPY.
+                let recording = tokio::spawn(async move { record(&pool, &name, file.sha256, accepted).await });
+                report.recorded += recording.await?.with_context(|| format!("{} was not imported", file.name))?;
                 report.files += 1;
             }
             Err(refusal) => {
@@ -104,7 +106,8 @@ fn parse_file(path: &Path, today: Day) -> anyhow::Result<ParsedFile> {
     Ok(ParsedFile { name, sha256: hash.finalize().into(), outcome: parse(path, today) })
 }
 
-async fn record(pool: &PgPool, name: &str, sha256: [u8; 32], accepted: &Accepted) -> Result<Recorded, StoreError> {
+async fn record(pool: &PgPool, name: &str, sha256: [u8; 32], mut accepted: Accepted) -> Result<Recorded, StoreError> {
+    in_symbol_order(&mut accepted.parsed);
     let mut transaction = pool.begin().await?;
     let recorded_at = pool::begin_recording(&mut transaction).await?;
     let recorded = record_content(&mut transaction, recorded_at, name, &accepted.parsed).await?;
@@ -112,6 +115,16 @@ async fn record(pool: &PgPool, name: &str, sha256: [u8; 32], accepted: &Accepted
     imports::insert(&mut transaction, &ImportRecord { file: name.into(), sha256, recorded, warnings }).await?;
     transaction.commit().await?;
     Ok(recorded)
+}
+
+/// Instruments are locked in one order everywhere, so that two imports never wait for each other.
+fn in_symbol_order(parsed: &mut Parsed) {
+    match parsed {
+        Parsed::Prices(series) => series.sort_by(|a, b| a.symbol.cmp(&b.symbol)),
+        Parsed::Factors(series) => series.sort_by(|a, b| a.id.cmp(&b.id)),
+        Parsed::Filings(by_symbol) => by_symbol.sort_by(|a, b| a.0.cmp(&b.0)),
+        Parsed::Universe(described) => described.sort_by(|a, b| a.symbol.cmp(&b.symbol)),
+    }
 }
 
 async fn record_content(

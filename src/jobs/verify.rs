@@ -151,7 +151,16 @@ fn check_columns(entry: &LedgerRow) -> Result<(), Broken> {
         ("horizon", entry.horizon.clone()),
         ("as_of", entry.as_of.to_string()),
         ("valid_until", entry.valid_until.to_string()),
+        ("published_at", entry.published_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
     ];
+    let publication = written["provenance"]["publication"].as_str().unwrap_or_default().to_owned();
+    let rest = [
+        ("late", entry.late.to_string(), written["late"].to_string()),
+        ("publication", entry.publication.to_string(), publication),
+    ];
+    if let Some((column, filed, written)) = rest.into_iter().find(|(_, filed, written)| filed != written) {
+        return Err(Broken::Column { sequence: entry.sequence, column, filed, written });
+    }
     for (column, filed) in columns {
         if filed != text(column) {
             return Err(Broken::Column { sequence: entry.sequence, column, filed, written: text(column) });
@@ -169,7 +178,10 @@ mod tests {
 
     fn entry(head: Head, symbol: &str) -> LedgerRow {
         let bytes = format!(
-            r#"{{"as_of":"2024-09-30","horizon":"4w","kind":"signal","symbol":"{symbol}","valid_until":"2024-10-28"}}"#
+            r#"{{"as_of":"2024-09-30","horizon":"4w","kind":"signal","late":true,
+                "provenance":{{"publication":"{}"}},"published_at":"1970-01-01T00:00:00Z",
+                "symbol":"{symbol}","valid_until":"2024-10-28"}}"#,
+            uuid::Uuid::nil()
         );
         LedgerRow {
             sequence: head.sequence + 1,
@@ -182,6 +194,7 @@ mod tests {
             as_of: Day::from_ymd_opt(2024, 9, 30).unwrap(),
             published_at: Utc.timestamp_opt(0, 0).unwrap(),
             valid_until: Day::from_ymd_opt(2024, 10, 28).unwrap(),
+            late: true,
             entry: bytes.into_bytes(),
         }
     }

@@ -1,14 +1,12 @@
 //! Bars and actions: recorded by difference, so that an unchanged file changes nothing.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::market::bar::{Action, Bar, BarFields, Day};
 use crate::market::calendar;
 use crate::market::instrument::Symbol;
-use crate::store::basis::{self, Incoming};
+use crate::store::basis::{self, InForce, Incoming};
 use crate::store::copy::BinaryRows;
 use crate::store::{StoreError, instruments};
 
@@ -60,7 +58,7 @@ pub async fn record(
     let id = instruments::lock(connection, rows.symbol).await?;
     let stored = in_force(connection, id, rows).await?;
     let incoming = Incoming { bars: rows.bars, actions: rows.actions };
-    let incoming = if rows.restates { basis::rebase(incoming, &stored.bars) } else { basis::as_stated(incoming) };
+    let incoming = if rows.restates { basis::rebase(incoming, &stored) } else { basis::as_stated(incoming) };
     let mut recorded = Recorded::default();
     let mut copy = BinaryRows::new();
     for bar in &incoming.bars {
@@ -98,15 +96,9 @@ struct Key<'a> {
     source: &'a str,
 }
 
-/// Rows of an instrument as they are in force.
-struct InForce {
-    bars: BTreeMap<Day, BarFields>,
-    actions: BTreeMap<Day, Action>,
-}
-
 async fn in_force(connection: &mut PgConnection, id: i64, rows: &PriceRows<'_>) -> Result<InForce, StoreError> {
     let (Some(first), Some(last)) = (rows.bars.first(), rows.bars.last()) else {
-        return Ok(InForce { bars: BTreeMap::new(), actions: BTreeMap::new() });
+        return Ok(InForce::default());
     };
     let bars = sqlx::query_as!(
         BarFields,

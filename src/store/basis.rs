@@ -1,9 +1,12 @@
 //! The price basis of a file against the basis of the store.
 //!
 //! Downloads restate the past: after a split or a dividend every earlier (adjusted) price is multiplied by one constant.
-//! A file that differs from the stored prices only by such a factor is unchanged. Days it adds after the stored ones keep
+//! A file that differs from the stored prices only by such factors is unchanged. Days it adds after the stored ones keep
 //! the prices as stated, and an action on the first of them joins the two bases; its other days are brought to the
 //! stored basis.
+//!
+//! Both sides tell the same total returns when, from one day to the next, the ratio stored / file of the closes steps by
+//! the ratio of their actions: that is how a day that joined two bases is known again when the file comes a second time.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +17,13 @@ use crate::market::bar::{Action, Bar, BarFields, Day};
 pub(crate) struct Incoming<'a> {
     pub bars: &'a [Bar],
     pub actions: &'a [Action],
+}
+
+/// Rows in force in the store, over the days of the incoming ones.
+#[derive(Default)]
+pub(crate) struct InForce {
+    pub bars: BTreeMap<Day, BarFields>,
+    pub actions: BTreeMap<Day, Action>,
 }
 
 /// Rows on the stored basis.
@@ -31,23 +41,36 @@ const CONSTANT: f64 = 1e-5;
 const EXACT: f64 = 1e-9;
 /// Relative difference of a dividend, against the price, that rounding of adjusted closes explains.
 const DIVIDEND_ROUNDING: f64 = 1e-5;
+/// Of a hundred common days, so many must agree on the factors.
+const AGREEING: usize = 99;
 
 pub(crate) fn as_stated(incoming: Incoming<'_>) -> Rebased {
     let bars = incoming.bars.iter().map(Bar::fields).collect();
     Rebased { bars, actions: incoming.actions.iter().map(|a| (a.day, *a)).collect(), tolerance: EXACT }
 }
 
-pub(crate) fn rebase(incoming: Incoming<'_>, stored: &BTreeMap<Day, BarFields>) -> Rebased {
-    let stated = as_stated(incoming);
-    let Some(factor) = constant_factor(&stated.bars, stored) else {
-        return stated;
-    };
+/// Brings a download to the stored basis where the two differ by factors; as stated otherwise.
+pub(crate) fn rebase(incoming: Incoming<'_>, stored: &InForce) -> Rebased {
+    let mut stated = as_stated(incoming);
+    // The first row of a file has no row before it, so the file cannot know of an action there.
+    if let Some(first) = stated.bars.first().map(|b| b.day)
+        && let Some(action) = stored.actions.get(&first)
+    {
+        stated.actions.entry(first).or_insert(*action);
+    }
+    let Some(factors) = Factors::find(&stated, stored) else { return stated };
+    let last_stored = stored.bars.keys().next_back().copied();
     let Rebased { mut bars, mut actions, .. } = stated;
-    let last_stored = stored.keys().next_back().copied();
+    let mut factor = factors.first;
     for bar in bars.iter_mut().filter(|b| Some(b.day) <= last_stored) {
+        let before = factor;
+        factor = factors.by_day.get(&bar.day).copied().unwrap_or(factor);
         *bar = scaled(bar, factor);
-        if let Some(action) = actions.get_mut(&bar.day) {
-            action.dividend *= factor;
+        if factors.joins.contains(&bar.day) {
+            actions.remove(&bar.day);
+            actions.extend(stored.actions.get(&bar.day).map(|a| (a.day, *a)));
+        } else if let Some(action) = actions.get_mut(&bar.day) {
+            action.dividend *= before;
         }
     }
     if let Some(position) = bars.iter().position(|b| Some(b.day) > last_stored) {
@@ -77,16 +100,49 @@ pub(crate) fn same_action(a: &Action, b: &Action, close: f64) -> bool {
     (a.split - b.split).abs() <= EXACT.sqrt() * a.split && (a.dividend - b.dividend).abs() <= DIVIDEND_ROUNDING * close
 }
 
-/// The factor stored / file, when it is not 1 and 99 % of the common days agree on it.
-fn constant_factor(bars: &[BarFields], stored: &BTreeMap<Day, BarFields>) -> Option<f64> {
-    let mut ratios: Vec<f64> = bars.iter().filter_map(|b| stored.get(&b.day).map(|s| s.close / b.close)).collect();
-    if ratios.len() < 2 {
-        return None;
+/// The factor stored / file of each common day.
+struct Factors {
+    first: f64,
+    by_day: BTreeMap<Day, f64>,
+    /// Days on which the factor steps, because the store joined two bases there.
+    joins: Vec<Day>,
+}
+
+impl Factors {
+    /// `None` when the file is on the stored basis, or differs by more than factors.
+    fn find(stated: &Rebased, stored: &InForce) -> Option<Self> {
+        let common: Vec<(Day, f64, f64)> =
+            stated.bars.iter().filter_map(|b| stored.bars.get(&b.day).map(|s| (b.day, s.close, b.close))).collect();
+        let (mut path, mut joins) = (1.0, Vec::new());
+        let mut paths = Vec::with_capacity(common.len());
+        for (position, &(day, stored_close, file_close)) in common.iter().enumerate() {
+            if let Some(&(_, stored_before, file_before)) = position.checked_sub(1).map(|p| &common[p]) {
+                let step =
+                    growth(stated.actions.get(&day), file_before) / growth(stored.actions.get(&day), stored_before);
+                let moved = (stored_close / file_close) / (stored_before / file_before);
+                if (step - 1.0).abs() > SAME_BASIS && (moved / step - 1.0).abs() <= 2.0 * CONSTANT {
+                    path *= step;
+                    joins.push(day);
+                }
+            }
+            paths.push(path);
+        }
+        let mut levels: Vec<f64> = common.iter().zip(&paths).map(|((_, s, f), path)| s / f / path).collect();
+        levels.sort_by(f64::total_cmp);
+        let level = *levels.get(levels.len() / 2)?;
+        let agreeing = levels.iter().filter(|l| (*l / level - 1.0).abs() <= CONSTANT).count();
+        let same_basis = (level - 1.0).abs() <= SAME_BASIS && joins.is_empty();
+        if same_basis || levels.len() < 2 || agreeing * 100 < levels.len() * AGREEING {
+            return None;
+        }
+        let by_day = common.iter().zip(&paths).map(|((day, ..), path)| (*day, level * path)).collect();
+        Some(Self { first: level, by_day, joins })
     }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    let agreeing = ratios.iter().filter(|r| (*r / median - 1.0).abs() <= CONSTANT).count();
-    ((median - 1.0).abs() > SAME_BASIS && agreeing * 100 >= ratios.len() * 99).then_some(median)
+}
+
+/// By how much an action lifts the ratio of a close to the one before it.
+fn growth(action: Option<&Action>, previous_close: f64) -> f64 {
+    action.map_or(1.0, |a| a.split / (1.0 - a.dividend / previous_close))
 }
 
 /// Lets the first day of the new basis follow the last of the old: old price = new price x factor. A large factor or one
@@ -122,8 +178,28 @@ mod tests {
         Bar::new(BarFields { day, open: None, high: None, low: None, close, volume: Some(100.0) }).unwrap()
     }
 
-    fn stored(closes: &[(u32, f64)]) -> BTreeMap<Day, BarFields> {
-        closes.iter().map(|(d, c)| (bar(*d, *c).day(), bar(*d, *c).fields())).collect()
+    fn stored(closes: &[(u32, f64)]) -> InForce {
+        let bars = closes.iter().map(|(d, c)| (bar(*d, *c).day(), bar(*d, *c).fields()));
+        InForce { bars: bars.collect(), actions: BTreeMap::new() }
+    }
+
+    /// What the store holds after the rebased rows were recorded.
+    fn recorded(mut old: InForce, rebased: Rebased) -> InForce {
+        for bar in rebased.bars {
+            old.bars.entry(bar.day).or_insert(bar);
+        }
+        old.actions.extend(rebased.actions);
+        old
+    }
+
+    fn changes(rebased: &Rebased, old: &InForce) -> usize {
+        let none = |day| Action { day, split: 1.0, dividend: 0.0 };
+        let same = |b: &&BarFields| {
+            let action = |of: &BTreeMap<Day, Action>| of.get(&b.day).copied().unwrap_or(none(b.day));
+            old.bars.get(&b.day).is_some_and(|o| same_bar(o, b, rebased.tolerance))
+                && same_action(&action(&old.actions), &action(&rebased.actions), b.close)
+        };
+        rebased.bars.iter().filter(|b| !same(b)).count()
     }
 
     #[test]
@@ -131,13 +207,28 @@ mod tests {
         let old = stored(&[(1, 400.0), (2, 404.0), (3, 408.0)]);
         let file = [bar(1, 100.0), bar(2, 101.0), bar(3, 102.0), bar(4, 103.0)];
         let rebased = rebase(Incoming { bars: &file, actions: &[] }, &old);
-        for fields in &rebased.bars[..3] {
-            assert!(same_bar(&old[&fields.day], fields, rebased.tolerance));
-        }
+        assert_eq!(changes(&rebased, &old), 1);
         let action = rebased.actions[&bar(4, 1.0).day()];
         let joined = action.log_return(408.0, rebased.bars[3].close).unwrap();
         assert!((joined - (103.0f64 / 102.0).ln()).abs() < 1e-12);
         assert_eq!(action.split, 4.0);
+    }
+
+    #[test]
+    fn a_restated_file_that_comes_again_changes_nothing() {
+        let closes: Vec<(u32, f64)> = (1..=20).map(|d| (d, 400.0 + f64::from(d))).collect();
+        let old = stored(&closes);
+        let file: Vec<Bar> = (1..=24).map(|d| bar(d, (400.0 + f64::from(d)) / 4.0)).collect();
+        let old = recorded(old, rebase(Incoming { bars: &file[..22], actions: &[] }, &stored(&closes)));
+        let again = rebase(Incoming { bars: &file[..22], actions: &[] }, &old);
+        assert_eq!(changes(&again, &old), 0);
+        let longer = rebase(Incoming { bars: &file, actions: &[] }, &old);
+        assert_eq!(changes(&longer, &old), 2);
+        assert!(longer.actions.get(&bar(23, 1.0).day()).is_none_or(|a| a.split == 1.0 && a.dividend == 0.0));
+        // A second split restates all of it once more, on top of the first join.
+        let halved: Vec<Bar> = file.iter().map(|b| Bar::new(scaled(&b.fields(), 0.5)).unwrap()).collect();
+        let old = recorded(old, longer);
+        assert_eq!(changes(&rebase(Incoming { bars: &halved, actions: &[] }, &old), &old), 0);
     }
 
     #[test]
@@ -148,6 +239,8 @@ mod tests {
         let action = rebased.actions[&bar(3, 1.0).day()];
         assert_eq!(action.split, 1.0);
         assert!((action.log_return(102.0, 101.0).unwrap() - (101.0f64 / 100.98).ln()).abs() < 1e-9);
+        let old = recorded(old, rebased);
+        assert_eq!(changes(&rebase(Incoming { bars: &file, actions: &[] }, &old), &old), 0);
     }
 
     #[test]
@@ -155,7 +248,17 @@ mod tests {
         let old = stored(&[(1, 100.0), (2, 102.0), (3, 101.0)]);
         let file = [bar(1, 100.0), bar(2, 103.0), bar(3, 101.0)];
         let rebased = rebase(Incoming { bars: &file, actions: &[] }, &old);
-        let same: Vec<bool> = rebased.bars.iter().map(|b| same_bar(&old[&b.day], b, rebased.tolerance)).collect();
+        let same: Vec<bool> = rebased.bars.iter().map(|b| same_bar(&old.bars[&b.day], b, rebased.tolerance)).collect();
         assert_eq!(same, [true, false, true]);
+    }
+
+    #[test]
+    fn a_dividend_that_was_missing_is_a_revision_and_one_before_the_file_stays() {
+        let mut old = stored(&[(1, 100.0), (2, 102.0), (3, 101.0)]);
+        let file: Vec<Bar> = [(1, 100.0), (2, 102.0), (3, 101.0)].map(|(d, c)| bar(d, c)).to_vec();
+        let dividend = Action { day: bar(2, 1.0).day(), split: 1.0, dividend: 1.0 };
+        assert_eq!(changes(&rebase(Incoming { bars: &file, actions: &[dividend] }, &old), &old), 1);
+        old.actions.insert(dividend.day, dividend);
+        assert_eq!(changes(&rebase(Incoming { bars: &file[1..], actions: &[] }, &old), &old), 0);
     }
 }

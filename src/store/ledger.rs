@@ -33,6 +33,8 @@ pub struct LedgerRow {
     pub published_at: DateTime<Utc>,
     /// Last day of validity.
     pub valid_until: Day,
+    /// Published after the next session's open.
+    pub late: bool,
     /// RFC 8785 canonical JSON.
     pub entry: Vec<u8>,
 }
@@ -74,6 +76,7 @@ struct Row {
     as_of: Day,
     published_at: DateTime<Utc>,
     valid_until: Day,
+    late: bool,
     entry: Vec<u8>,
 }
 
@@ -91,6 +94,7 @@ impl TryFrom<Row> for LedgerRow {
             as_of: r.as_of,
             published_at: r.published_at,
             valid_until: r.valid_until,
+            late: r.late,
             entry: r.entry,
         })
     }
@@ -103,7 +107,7 @@ impl TryFrom<Row> for LedgerRow {
 pub async fn entries_after(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<LedgerRow>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+        "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry
          from ledger where sequence > $1 order by sequence limit $2",
         after,
         limit
@@ -120,7 +124,7 @@ pub async fn entries_after(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<
 pub async fn entry(pool: &PgPool, sequence: i64) -> Result<Option<LedgerRow>, StoreError> {
     let row = sqlx::query_as!(
         Row,
-        "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+        "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry
          from ledger where sequence = $1",
         sequence
     )
@@ -169,7 +173,7 @@ pub async fn opinions_as_of(pool: &PgPool, asked: &AsOf) -> Result<Vec<LedgerRow
     let rows = sqlx::query_as!(
         Row,
         r#"select distinct on (symbol collate "C")
-                  sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+                  sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry
            from ledger
            where kind = $1 and horizon = $2 and published_at < $3 and ($4::text[] is null or symbol = any ($4))
            order by symbol collate "C", sequence desc"#,
@@ -193,10 +197,10 @@ pub async fn newest(pool: &PgPool, before: i64) -> Result<Vec<LedgerRow>, StoreE
         Row,
         r#"select sequence as "sequence!", previous_hash as "previous_hash!", hash as "hash!", publication as "publication!",
                   kind as "kind!", symbol, horizon as "horizon!", as_of as "as_of!", published_at as "published_at!",
-                  valid_until as "valid_until!", entry as "entry!"
+                  valid_until as "valid_until!", late as "late!", entry as "entry!"
            from (
                select distinct on (kind, horizon, symbol)
-                      sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+                      sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry
                from ledger where sequence < $1 order by kind, horizon, symbol, sequence desc
            ) as newest
            order by sequence"#,
@@ -214,7 +218,7 @@ pub async fn newest(pool: &PgPool, before: i64) -> Result<Vec<LedgerRow>, StoreE
 pub async fn entries_of(pool: &PgPool, publication: Uuid) -> Result<Vec<LedgerRow>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, entry
+        "select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry
          from ledger where publication = $1 order by sequence",
         publication
     )

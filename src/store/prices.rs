@@ -95,9 +95,17 @@ pub async fn price_rows(pool: &PgPool, symbol: &Symbol, range: &PriceRange) -> R
 
 /// Records posted rows, all or nothing. Rows must be one a symbol and day.
 ///
+/// A caller who goes away does not stop the recording: a COPY that is dropped halfway would leave its connection with an
+/// answer that nobody has read.
+///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached; then nothing was recorded.
-pub async fn post(pool: &PgPool, source: &str, rows: &[PostedRow]) -> Result<Recorded, StoreError> {
+pub async fn post(pool: &PgPool, source: &str, rows: Vec<PostedRow>) -> Result<Recorded, StoreError> {
+    let (pool, source) = (pool.clone(), source.to_owned());
+    tokio::spawn(async move { record(&pool, &source, &rows).await }).await.map_err(StoreError::row)?
+}
+
+async fn record(pool: &PgPool, source: &str, rows: &[PostedRow]) -> Result<Recorded, StoreError> {
     let mut by_symbol: BTreeMap<&Symbol, Vec<&PostedRow>> = BTreeMap::new();
     for row in rows {
         by_symbol.entry(&row.symbol).or_default().push(row);

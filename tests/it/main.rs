@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers as well")]
 
 mod architecture;
+mod http;
 mod imports;
 mod ledger;
+mod publication;
 
 /// What several tests need.
 mod support {
     pub mod market;
     pub mod publishing;
+    pub mod requests;
     pub mod store;
 }

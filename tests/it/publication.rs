@@ -1,0 +1,447 @@
+//! Publishing on a simulated market: what is said, that it can be replayed, and that it knows nothing of later rows.
+
+use chrono::{DateTime, Utc};
+use forecastd::features::universe::Universe;
+use forecastd::forecast::prepared::Prepared;
+use forecastd::jobs::publish::{compose_again, open_model, publish};
+use forecastd::jobs::replay::{Replay, replay};
+use forecastd::jobs::simulate;
+use forecastd::jobs::train::train;
+use forecastd::market::bar::{Bar, BarFields, Day};
+use forecastd::market::calendar;
+use forecastd::market::history::History;
+use forecastd::market::horizon::Horizon;
+use forecastd::market::simulation::SimulatedMarket;
+use forecastd::opinion::envelope::DISCLAIMER;
+use forecastd::publication::compose::{Composed, PublicationInputs, compose};
+use forecastd::publication::header::{Header, Previous};
+use forecastd::store::chain;
+use forecastd::store::history::{Revisions, load};
+use forecastd::store::ledger::LedgerRow;
+use forecastd::store::open::Store;
+use forecastd::store::{models, pool};
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::support::market::{LAST_DAY, market, until};
+use crate::support::publishing::{entries, newest, publish_again, recipe, said, signer, train_and_publish};
+use crate::support::store::simulated;
+
+const HORIZONS: [&str; 5] = ["1w", "4w", "13w", "26w", "52w"];
+
+#[sqlx::test]
+async fn every_instrument_is_answered_at_every_horizon(options: PgPoolOptions, connect: PgConnectOptions) {
+    let market = market(10, 700);
+    let opened = simulated(options, connect, &market).await;
+    let started = Utc::now();
+    let published = train_and_publish(&opened.store, 0).await;
+    let rows = entries(&opened.store).await;
+    assert_eq!((published.as_of, published.entries), (LAST_DAY, rows.len()));
+    assert_eq!((published.head.sequence, published.head.hash), (rows.len() as i64, rows[rows.len() - 1].hash));
+    for horizon in HORIZONS {
+        for instrument in market.rows.iter().map(|r| r.instrument.symbol.as_str()) {
+            for kind in ["signal", "ranking", "forecast"] {
+                newest(&rows, kind, Some(instrument), horizon);
+            }
+        }
+        newest(&rows, "ranks", None, horizon);
+    }
+    let ratings: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == "rating").collect();
+    assert!(ratings.len() == 10 && ratings.iter().all(|r| r.horizon == "4w"));
+    assert_eq!(rows.len(), 10 * 5 * 3 + 10 + 5);
+    for row in &rows {
+        check_envelope(row, started);
+        check_nulls(row);
+        check_numbers(row);
+    }
+}
+
+fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
+    let said = said(row);
+    let place = format!("{} {:?} {}", row.kind, row.symbol, row.horizon);
+    assert_eq!(serde_json_canonicalizer::to_vec(&said).unwrap(), row.entry, "{place} is not canonical");
+    assert_eq!(said["kind"], row.kind.as_str());
+    assert_eq!(said["symbol"].as_str(), row.symbol.as_deref());
+    assert_eq!((said["horizon"].as_str(), said["as_of"].as_str()), (Some(row.horizon.as_str()), Some("2024-09-30")));
+    let horizon: Horizon = row.horizon.parse().unwrap();
+    let valid_until = calendar::add_sessions(LAST_DAY, horizon.sessions()).to_string();
+    assert_eq!(said["valid_until"], valid_until.as_str(), "{place}");
+    let published_at: DateTime<Utc> = said["published_at"].as_str().unwrap().parse().unwrap();
+    assert!(published_at.timestamp() >= started.timestamp() && published_at <= Utc::now(), "{place}");
+    assert!(said["published_at"].as_str().is_some_and(|t| t.len() == 20 && t.ends_with('Z')), "{place}");
+    assert_eq!((&said["simulated"], &said["late"]), (&Value::Bool(true), &Value::Bool(true)), "{place}");
+    assert_eq!((&said["source"], &said["disclaimer"]), (&Value::from("benchmark"), &Value::from(DISCLAIMER)));
+    let sources = said["sources"].as_object().unwrap();
+    assert_eq!(sources.keys().collect::<Vec<_>>(), ["direction", "intervals", "mean", "ranks", "volatility"]);
+    assert!(said["model_id"].as_str().is_some_and(|m| m.starts_with("2024-09-30.")), "{place}");
+    for absent in ["ledger", "stale"] {
+        assert!(said.get(absent).is_none(), "{place} holds {absent}");
+    }
+    let own: &[&str] = match row.kind.as_str() {
+        "signal" => &[
+            "action",
+            "attribution",
+            "basis",
+            "changed_on",
+            "confidence",
+            "dominance_share",
+            "expected_return",
+            "holder",
+            "interval",
+            "predictability",
+            "previous",
+            "price",
+            "probability_up",
+            "rating",
+            "volatility",
+        ],
+        "rating" => &["basis", "changed_on", "components", "long_term", "outlook", "previous", "short_term"],
+        "ranking" => &["actions", "equilibrium", "holder", "payoffs", "responses"],
+        "ranks" => &["ranks"],
+        _ => &["intervals", "mean", "price", "price_quantiles", "probability_up", "quantiles", "volatility"],
+    };
+    let missing: Vec<_> = own.iter().filter(|field| said.get(**field).is_none()).collect();
+    assert!(missing.is_empty(), "{place} lacks {missing:?}");
+}
+
+/// Every null has a reason, at its own path or at one above it.
+fn check_nulls(row: &LedgerRow) {
+    let said = said(row);
+    let mut nulls = vec![];
+    collect_nulls(&said, String::new(), &mut nulls);
+    // What is null because there is nothing to say.
+    let speaking = ["ranks.reason", "actions.eliminated_by", "actions.eliminated_by.by"];
+    for path in nulls.iter().filter(|p| !speaking.contains(&p.as_str())) {
+        let given = |reason: &String| path == reason || path.starts_with(&format!("{reason}."));
+        let reasons = said["reasons"].as_object().unwrap();
+        assert!(
+            reasons.keys().any(given),
+            "{} {:?} {}: {path} is null without a reason",
+            row.kind,
+            row.symbol,
+            row.horizon
+        );
+    }
+    for (path, _) in said["reasons"].as_object().unwrap() {
+        let value = path.split('.').fold(Some(&said), |at, name| at?.get(name));
+        // Reasons of list elements and the remark on the balance sheet have no single place.
+        let elsewhere = path.starts_with("actions.") || path == "balance_sheet" || path == "ranks";
+        assert!(elsewhere || value.is_none_or(Value::is_null), "{}: {path} has a value and a reason", row.kind);
+    }
+}
+
+fn collect_nulls(value: &Value, path: String, nulls: &mut Vec<String>) {
+    match value {
+        Value::Null => nulls.push(path),
+        Value::Array(items) => items.iter().for_each(|item| collect_nulls(item, path.clone(), nulls)),
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                collect_nulls(inner, path, nulls);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn check_interval(interval: &Value) {
+    assert!(number(&interval["low"]) < number(&interval["high"]), "{interval}");
+    assert!((0.0..1.0).contains(&number(&interval["level"])));
+}
+
+fn check_numbers(row: &LedgerRow) {
+    let said = said(row);
+    let ascending = |list: &Value, field: &str| {
+        let values: Vec<f64> = list.as_array().unwrap().iter().map(|q| number(&q[field])).collect();
+        assert!(values.windows(2).all(|w| w[0] < w[1]), "{values:?}");
+    };
+    if let Some(probability) = said["probability_up"].as_f64() {
+        assert!((0.0..=1.0).contains(&probability));
+    }
+    if !said["price"].is_null() {
+        let [low, median, high] = ["low", "median", "high"].map(|f| number(&said["price"][f]));
+        assert!(0.0 < low && low < median && median < high);
+        let last = number(&said["price"]["last"]);
+        let interval = said.get("interval").unwrap_or(&said["intervals"][2]);
+        assert_eq!(number(&interval["level"]), 0.9);
+        assert!((low / last - 1.0 - number(&interval["low"])).abs() < 1e-4, "prices and returns agree");
+    }
+    match row.kind.as_str() {
+        "signal" if !said["interval"].is_null() => check_interval(&said["interval"]),
+        "forecast" if !said["quantiles"].is_null() => {
+            assert_eq!(said["quantiles"].as_array().unwrap().len(), 9);
+            for list in ["quantiles", "price_quantiles"] {
+                ascending(&said[list], "probability");
+                ascending(&said[list], "value");
+            }
+            let intervals = said["intervals"].as_array().unwrap();
+            intervals.iter().for_each(check_interval);
+            for pair in intervals.windows(2) {
+                assert!(number(&pair[1]["low"]) < number(&pair[0]["low"]), "wider ones hold narrower ones");
+                assert!(number(&pair[0]["high"]) < number(&pair[1]["high"]));
+            }
+        }
+        "ranks" => {
+            let ranks = said["ranks"].as_array().unwrap();
+            assert_eq!(ranks.len(), 9, "the young one is not rankable");
+            for row in ranks {
+                let fifths: Vec<f64> = row["quintile_probabilities"].as_array().unwrap().iter().map(number).collect();
+                assert!(fifths.len() == 5 && fifths.iter().all(|p| (0.0..=1.0).contains(p)));
+                assert!((fifths.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{fifths:?}");
+            }
+            let best_first: Vec<f64> = ranks.iter().map(|r| number(&r["expected_rank"])).collect();
+            assert!(best_first.windows(2).all(|w| w[0] >= w[1]) || best_first.windows(2).all(|w| w[0] <= w[1]));
+        }
+        "ranking" if !said["actions"].is_null() => {
+            let actions: Vec<&str> =
+                said["actions"].as_array().unwrap().iter().map(|a| a["action"].as_str().unwrap()).collect();
+            assert!(actions.len() == 3 && ["sell", "hold", "buy"].iter().all(|a| actions.contains(a)));
+            let strategy = &said["equilibrium"]["strategy"];
+            let sum: f64 = ["sell", "hold", "buy"].iter().map(|a| number(&strategy[*a])).sum();
+            assert!((sum - 1.0).abs() < 1e-9);
+        }
+        "rating" => {
+            for term in ["short_term", "long_term"].map(|t| &said[t]).into_iter().filter(|t| !t.is_null()) {
+                assert!((0.0..=1.0).contains(&number(&term["default_probability"])));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Replays one entry of each kind among some rows.
+async fn replay_one_of_each(store: &Store, rows: &[LedgerRow]) {
+    for kind in ["signal", "rating", "ranking", "ranks", "forecast"] {
+        let of_kind: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == kind).collect();
+        let row = of_kind[of_kind.len() / 2];
+        assert_eq!(replay(store, row.sequence).await.unwrap(), Replay::Same(row.entry.len()), "{kind}");
+    }
+}
+
+/// A market that goes on for some sessions after a first day, and that day.
+fn going_on(instruments: usize, sessions: usize, more: usize) -> (SimulatedMarket, Day) {
+    let market = market(instruments, sessions + more);
+    let day = market.rows[0].bars[sessions - 1].day();
+    (market, day)
+}
+
+#[sqlx::test]
+async fn entries_replay_to_the_same_bytes_whatever_came_later(options: PgPoolOptions, connect: PgConnectOptions) {
+    let (mut market, day) = going_on(8, 1010, 15);
+    let opened = simulated(options, connect, &until(&market, day)).await;
+    let store = &opened.store;
+    let first = train_and_publish(store, 1).await;
+    assert_eq!(first.as_of, day);
+    let rows = entries(store).await;
+    assert!(said(&rows[0])["provenance"]["model_sha256"].is_string(), "a network was trained");
+    replay_one_of_each(store, &rows).await;
+    // Later days, filings and factors, a revision of a known day, another model and another publication.
+    let revised = market.rows[3].bars[900].fields();
+    let close = revised.close * 1.02;
+    let high = revised.high.map(|h| h.max(close));
+    market.rows[3].bars[900] = Bar::new(BarFields { close, high, ..revised }).unwrap();
+    simulate::record(store, &market).await.unwrap();
+    let second = train_and_publish(store, 0).await;
+    assert_eq!((second.as_of, second.entries), (LAST_DAY, first.entries));
+    let all = entries(store).await;
+    assert_eq!(&all[..rows.len()], &rows[..], "the first publication stands as it was");
+    replay_one_of_each(store, &rows).await;
+    replay_one_of_each(store, &all[rows.len()..]).await;
+}
+
+#[sqlx::test]
+async fn a_row_that_was_tampered_with_is_noticed_by_replay(options: PgPoolOptions, connect: PgConnectOptions) {
+    let opened = simulated(options, connect, &market(4, 420)).await;
+    train_and_publish(&opened.store, 0).await;
+    sqlx::query("update bars set close = close * 1.001, high = null where day = '2024-09-27'")
+        .execute(&opened.owner)
+        .await
+        .unwrap();
+    let error = replay(&opened.store, 1).await.unwrap_err().to_string();
+    assert!(error.contains("no longer what they were"), "{error}");
+    let missing = replay(&opened.store, 100_000).await.unwrap_err().to_string();
+    assert!(missing.contains("no entry 100000"), "{missing}");
+}
+
+#[sqlx::test]
+async fn without_news_nothing_is_published(options: PgPoolOptions, connect: PgConnectOptions) {
+    let (market, day) = going_on(4, 420, 1);
+    let opened = simulated(options, connect, &until(&market, day)).await;
+    let (store, signer) = (&opened.store, signer());
+    let error = publish(store, &signer.0, false).await.unwrap_err().to_string();
+    assert!(error.contains("forecastd train"), "{error}");
+    let model = train(store, &recipe(0)).await.unwrap();
+    let first = publish(store, &signer.0, false).await.unwrap().unwrap();
+    assert_eq!(publish(store, &signer.0, false).await.unwrap(), None);
+    assert_eq!(train(store, &recipe(0)).await.unwrap(), model, "the same rows and recipe give the same model");
+    assert_eq!(publish(store, &signer.0, false).await.unwrap(), None, "the same model is no news");
+    // A row that the world cannot know yet.
+    sqlx::query(
+        "insert into bars (instrument_id, day, recorded_at, known_at, known_at_assumed, close, source)
+         select min(instrument_id), '2024-10-01', clock_timestamp(), clock_timestamp() + interval '1 hour', true, 50, 'test'
+         from instruments",
+    )
+    .execute(&opened.owner)
+    .await
+    .unwrap();
+    assert_eq!(publish(store, &signer.0, false).await.unwrap(), None, "what is not known yet is no news");
+    simulate::record(store, &market).await.unwrap();
+    let second = publish(store, &signer.0, false).await.unwrap().expect("a new session is news");
+    assert_eq!((first.as_of, second.as_of), (day, LAST_DAY));
+    assert_eq!(second.head.sequence, 2 * first.head.sequence);
+}
+
+/// Lets the prices of an instrument swing by so much a day from a day on.
+fn shake(market: &mut SimulatedMarket, instrument: usize, after: Day, swing: f64) {
+    let rows = &mut market.rows[instrument];
+    rows.actions.retain(|a| a.day <= after);
+    let mut close = rows.bars.iter().rfind(|b| b.day() <= after).unwrap().close();
+    for (k, bar) in rows.bars.iter_mut().filter(|b| b.day() > after).enumerate() {
+        close *= if k % 2 == 0 { 1.0 - swing } else { 1.0 / (1.0 - swing) };
+        let fields = BarFields { open: None, high: None, low: None, close, ..bar.fields() };
+        *bar = Bar::new(fields).unwrap();
+    }
+}
+
+#[sqlx::test]
+async fn changes_are_dated_by_the_publication_that_made_them(options: PgPoolOptions, connect: PgConnectOptions) {
+    let (mut market, day) = going_on(6, 700, 40);
+    shake(&mut market, 2, day, 0.12);
+    let opened = simulated(options, connect, &until(&market, day)).await;
+    let store = &opened.store;
+    train_and_publish(store, 0).await;
+    let first = entries(store).await;
+    simulate::record(store, &market).await.unwrap();
+    publish_again(store).await;
+    publish_again(store).await;
+    let all = entries(store).await;
+    let (second, third) = all[first.len()..].split_at(first.len());
+    let (day, last) = (day.to_string(), LAST_DAY.to_string());
+    let (mut changed, mut kept) = (0, 0);
+    for ((one, two), three) in first.iter().zip(second).zip(third) {
+        assert_eq!((&one.kind, &one.symbol, &one.horizon), (&two.kind, &two.symbol, &two.horizon));
+        let [one, two, three] = [one, two, three].map(said);
+        let what = |said: &Value| match said["kind"].as_str() {
+            Some("signal") => said["action"].clone(),
+            _ => {
+                serde_json::json!({"short_term": said["short_term"]["grade"], "long_term": said["long_term"]["grade"]})
+            }
+        };
+        if !["signal", "rating"].contains(&one["kind"].as_str().unwrap()) {
+            continue;
+        }
+        if one["changed_on"].is_null() {
+            assert!(one["action"].is_null() && one["short_term"].is_null());
+            continue;
+        }
+        assert_eq!((&one["changed_on"], &one["previous"]), (&Value::from(day.as_str()), &Value::Null));
+        assert_eq!(one["reasons"]["previous"], "first_publication");
+        if what(&one) == what(&two) {
+            kept += 1;
+            assert_eq!((&two["changed_on"], &two["previous"]), (&one["changed_on"], &Value::Null));
+            assert_eq!(two["reasons"]["previous"], "never_changed");
+        } else {
+            changed += 1;
+            assert_eq!((&two["changed_on"], &two["previous"]), (&Value::from(last.as_str()), &what(&one)));
+        }
+        assert_eq!(what(&three), what(&two), "nothing new, nothing changes");
+        assert_eq!((&three["changed_on"], &three["previous"]), (&two["changed_on"], &two["previous"]));
+    }
+    assert!(changed > 0 && kept > 0, "{changed} changed, {kept} kept");
+}
+
+/// The answers that a history gives under a model and a header.
+fn answers(history: History, model: &models::StoredModel, header: &Header) -> Vec<Composed> {
+    let (state, network) = open_model(model).unwrap();
+    let prepared = Prepared::new(history);
+    let inputs = PublicationInputs {
+        prepared: &prepared,
+        state: &state,
+        network: network.as_ref(),
+        header,
+        previous: &Previous::default(),
+    };
+    compose(&inputs, &|_| ()).unwrap()
+}
+
+#[sqlx::test]
+async fn answers_know_nothing_of_rows_beyond_the_cutoffs(options: PgPoolOptions, connect: PgConnectOptions) {
+    let (mut market, day) = going_on(8, 1010, 30);
+    let early = until(&market, day);
+    let opened = simulated(options, connect, &early).await;
+    let store = &opened.store;
+    train_and_publish(store, 1).await;
+    let (publication, first, _) = {
+        let row = entries(store).await.swap_remove(0);
+        chain::publication(&store.pool, row.publication).await.unwrap().unwrap()
+    };
+    let model = models::find(&store.pool, &publication.model_id).await.unwrap().unwrap();
+    let known_until = calendar::close_of(day);
+    let load = async |known, recorded| load(&store.pool, known, recorded, Revisions::Newest).await.unwrap();
+    let hash = load(known_until, publication.recorded_until).await.inputs_hash;
+    // Wilder than what was known, so that a leak would show: later days, and later revisions of earlier ones.
+    for instrument in 0..market.rows.len() {
+        shake(&mut market, instrument, day, 0.3);
+    }
+    simulate::record(store, &market).await.unwrap();
+    let longer = market.clone().history();
+    for rows in &mut market.rows {
+        for bar in rows.bars.iter_mut().filter(|b| b.day() <= day).skip(500) {
+            let fields = BarFields { open: None, high: None, low: None, close: bar.close() * 1.5, ..bar.fields() };
+            *bar = Bar::new(fields).unwrap();
+        }
+    }
+    simulate::record(store, &market).await.unwrap();
+    let now = pool::cutoff(&store.pool).await.unwrap();
+    let later = load(now, now).await;
+    assert_ne!(later.inputs_hash, hash);
+    // Each cutoff alone excludes them: they were recorded later, and known later.
+    let (recorded, known) = (load(now, publication.recorded_until).await, load(known_until, now).await);
+    assert_eq!((recorded.inputs_hash, known.inputs_hash), (hash, hash));
+    let header = Header {
+        as_of: day,
+        published_at: known_until + chrono::TimeDelta::minutes(5),
+        simulated: true,
+        model_id: model.model_id.clone(),
+        has_network: true,
+        provenance: serde_json::from_value(said(&entries(store).await[0])["provenance"].clone()).unwrap(),
+    };
+    let expected = answers(early.history(), &model, &header);
+    assert!(expected.iter().all(|c| !c.late), "five minutes after the close is in time");
+    for (name, history) in [
+        ("the rows known by then", known.history),
+        ("the rows recorded by then", recorded.history),
+        ("a longer history cut off", longer.until(day)),
+    ] {
+        let found = answers(history, &model, &header);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                found == expected,
+                "{name}: {}\n{}",
+                String::from_utf8_lossy(&found.entry),
+                String::from_utf8_lossy(&expected.entry)
+            );
+        }
+    }
+    let again = load(publication.known_until, publication.recorded_until).await;
+    let again = compose_again(store, &publication, first, again).await.unwrap();
+    let published: Vec<Vec<u8>> = entries(store).await.into_iter().map(|row| row.entry).collect();
+    assert!(again.into_iter().map(|composed| composed.entry).eq(published));
+}
+
+#[test]
+fn the_universe_of_a_cut_history_is_the_same() {
+    let (market, day) = going_on(6, 300, 20);
+    let (whole, cut) = (market.clone().history(), until(&market, day).history());
+    let (whole, cut) = (Universe::new(&whole), Universe::new(&cut));
+    for instrument in 0..6 {
+        for session in 0..300 {
+            assert_eq!(whole.is_rankable(instrument, session), cut.is_rankable(instrument, session));
+        }
+    }
+}
