@@ -46,9 +46,9 @@ impl BarRows {
         Ok(Self { series, recorded_at, hash_seconds, parse_seconds })
     }
 
-    /// Number of bars.
-    pub fn count(&self) -> usize {
-        self.series.iter().map(|(_, s)| s.bars.len()).sum()
+    /// Number of series.
+    pub fn series(&self) -> usize {
+        self.series.len()
     }
 
     /// Every bar in the form of the wire, one buffer a series. Series are numbered from 1.

@@ -12,10 +12,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table; the caption says what was measured on which data and machine.
+    /// An empty table; the caption says on which data, and the machine is added to it.
     pub fn new(title: &str, caption: &str, heads: &[&str]) -> Self {
         let heads = heads.iter().map(ToString::to_string).collect();
-        Self { title: title.into(), caption: caption.into(), rows: vec![heads], notes: vec![] }
+        Self { title: title.into(), caption: format!("{caption}; {}", machine()), rows: vec![heads], notes: vec![] }
     }
 
     /// Adds a row.
@@ -103,7 +103,7 @@ pub fn mib(value: Option<f64>) -> String {
 }
 
 /// Cores that may be used, the processor's name where the system tells it, and how busy it is.
-pub fn machine() -> String {
+fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let processors = text("/proc/cpuinfo");

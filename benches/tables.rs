@@ -1,7 +1,7 @@
 //! `make bench`: prints tables of rates, times, scores and memory. Nothing is asserted about time.
 //!
 //! `cargo bench --bench tables -- import http` runs those sections alone. Rates on a machine that does other work at the
-//! same time are rates of that moment; the head says how busy it was.
+//! same time are rates of that moment; each table says how busy it was.
 
 mod benchmarks;
 mod data;
@@ -23,7 +23,7 @@ use forecastd::store::pool;
 
 use crate::data::Data;
 use crate::stores::Stores;
-use crate::table::{Table, machine, mib, seconds, timed};
+use crate::table::{Table, mib, seconds, timed};
 
 /// Sections in the order in which they run.
 const SECTIONS: [&str; 5] = ["import", "benchmarks", "training", "publishing", "http"];
@@ -32,7 +32,7 @@ const SECTIONS: [&str; 5] = ["import", "benchmarks", "training", "publishing", "
 pub struct Bench {
     /// The files.
     pub data: Data,
-    /// Rows of the files and the processor, for the captions.
+    /// The data in words, for the captions.
     pub caption: String,
     /// A store with all files imported.
     pub store: Store,
@@ -60,10 +60,8 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     let data = Data::find()?;
-    println!("forecastd benches: {}; {}", data.description, machine());
     let stores = Stores::start(false).await?;
     let bench = prepare(data, &stores).await?;
-    println!("{}", bench.caption);
     if wanted("import") {
         import::run(&bench).await?;
     }
@@ -94,7 +92,7 @@ async fn prepare(data: Data, stores: &Stores) -> anyhow::Result<Bench> {
     let LoadedHistory { history, inputs_hash } = loaded?;
     let (prepared, prepare_seconds) = timed(async { Prepared::new(history) }).await;
     let (instruments, sessions) = (prepared.history.instruments.len(), prepared.sessions());
-    let caption = format!("{}: {instruments} instruments, {sessions} sessions; {}", data.description, machine());
+    let caption = format!("{}: {instruments} instruments, {sessions} sessions", data.description);
     let mut table = Table::new("Start", &caption, &["step", "rows", "seconds", "peak memory MiB"]);
     let rows = report.recorded.inserted;
     table.row(&["first import (cold)", &rows.to_string(), &seconds(import_seconds), &mib(import_peak)]);

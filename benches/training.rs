@@ -40,13 +40,13 @@ pub fn recipe(members: u32, epochs: u32) -> anyhow::Result<RecipeConfig> {
 
 /// Prints the table.
 pub async fn run(bench: &Bench) -> anyhow::Result<()> {
-    let heads = ["step", "what", "count", "seconds", "a second", "peak memory MiB"];
+    let heads = ["step", "count", "seconds", "a second", "peak memory MiB"];
     let mut table = Table::new("Training", &bench.caption, &heads);
     let is_own_peak = memory::reset_peak();
     let config = recipe(MEMBERS, EPOCHS)?;
     let (model, took) = timed(train::train(&bench.store, &config)).await;
     model?;
-    table.row(&["whole job", "load, fits, network, audition", "", &seconds(took), "", &mib(memory::peak_mib())]);
+    table.row(&["whole job: load, fits, network, audition", "", &seconds(took), "", &mib(memory::peak_mib())]);
     let rows = time_features(bench, &mut table);
     time_network(bench, &config, &rows, &mut table)?;
     let what = format!("{MEMBERS} members, {EPOCHS} epochs, {THREADS} threads; else the default recipe");
@@ -64,24 +64,24 @@ fn time_features(bench: &Bench, table: &mut Table) -> Samples {
     let until = sessions.saturating_sub(HELD_BACK + 1);
     let all: Vec<usize> = (0..sessions).collect();
     let (basis, basis_seconds) = clocked(|| PriceBasis::infer(&prepared.history));
-    table.row(&["split basis", "of the whole history", "", &seconds(basis_seconds), "", ""]);
+    table.row(&["split basis of the whole history", "", &seconds(basis_seconds), "", ""]);
     let mut timed_features = |what: &str, sessions: &[usize]| {
         let (features, took) = clocked(|| features_on(prepared, &basis, sessions));
         let count = (sessions.len() * instruments) as f64;
-        let what = format!("{what} x {} columns", features.schema.columns.len());
-        table.row(&["features", &what, &thousands(count), &seconds(took), &rate(count, took), ""]);
+        let what = format!("features: {what}, {} columns", features.schema.columns.len());
+        table.row(&[&what, &thousands(count), &seconds(took), &rate(count, took), ""]);
         features
     };
     drop(timed_features("rows of all sessions", &all));
     let features = timed_features("rows to learn from", &training_sessions(until));
     let (benchmarks, fit_seconds) =
         clocked(|| Horizon::ALL.map(|h| fit(&prepared.inputs, VolatilityModel::HarX2, h, until)));
-    table.row(&["fits", "harX2, all horizons, once", "5", &seconds(fit_seconds), "", ""]);
+    table.row(&["fits of harX2, all horizons, once", "5", &seconds(fit_seconds), "", ""]);
     let equity_premium = ForecastSettings::default().equity_premium;
     let request = SampleRequest { prepared, benchmarks: &benchmarks, equity_premium, known_until: until };
     let (rows, took) = clocked(|| samples(request, &features));
     let count = rows.targets.len() as f64;
-    table.row(&["targets", "samples", &thousands(count), &seconds(took), &rate(count, took), ""]);
+    table.row(&["targets: samples", &thousands(count), &seconds(took), &rate(count, took), ""]);
     rows
 }
 
@@ -107,13 +107,13 @@ fn time_network(bench: &Bench, config: &RecipeConfig, rows: &Samples, table: &mu
     let model = model?;
     let epochs: usize = model.record.members.iter().map(|m| m.epochs).sum();
     let count = (model.record.training_rows * epochs) as f64;
-    table.row(&["network", "network-samples, all members", &thousands(count), &seconds(took), &rate(count, took), ""]);
+    table.row(&["network: samples x members x epochs", &thousands(count), &seconds(took), &rate(count, took), ""]);
     let speeds = speeds.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let speed = crate::table::median(&speeds);
-    table.row(&["network", "the same, one member while learning", "", "", &rate(speed, 1.0), &mib(memory::peak_mib())]);
+    table.row(&["network: one member while learning", "", "", &rate(speed, 1.0), &mib(memory::peak_mib())]);
     let newest = &rows.features[rows.features.len().saturating_sub(rows.feature_count * 10_000)..];
     let (forecasts, took) = clocked(|| model.forecast(newest));
     let count = forecasts?.len() as f64;
-    table.row(&["network", "forecasts of the ensemble", &thousands(count), &seconds(took), &rate(count, took), ""]);
+    table.row(&["network: forecasts of the ensemble", &thousands(count), &seconds(took), &rate(count, took), ""]);
     Ok(())
 }

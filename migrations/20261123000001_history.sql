@@ -108,3 +108,7 @@ create table imports (
     warnings jsonb not null,
     constraint imports_sha256_check check (length(sha256) = 32)
 );
+
+-- Whether anything came in after a publication is asked at every start; rows come in the order of time.
+create index bars_recorded_at_index on bars using brin (recorded_at);
+create index observations_recorded_at_index on observations using brin (recorded_at);

@@ -47,6 +47,8 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
     let address = listener.local_addr()?;
     let http = tokio::spawn(answer(listener, app_state(&store, &board, config)?, stop.clone()));
     let signer = HeadSigner::open(&data_dir)?;
+    // What was published before is served at once; imports and trainings that are due may take minutes.
+    refresh(&store, &board).await?;
     let prepared = tokio::select! {
         outcome = prepare(&server, &store, config, &signer) => outcome,
         _ = stop.changed() => Ok(()),
@@ -182,6 +184,7 @@ async fn watch_store(
     });
     let mut listener = PgListener::connect_with(&store.pool).await?;
     listener.listen(pool::CHANNEL).await?;
+    refresh_if_newer(store, board).await?;
     let outcome = loop {
         tokio::select! {
             _ = stop.changed() => break Ok(()),

@@ -4,7 +4,7 @@
 //! missing, and so is every outcome that would need it.
 
 use crate::market::history::{History, InstrumentHistory};
-use crate::market::instrument::InstrumentKind;
+use crate::scenario::index_watch::IndexWatch;
 
 /// Sessions that must precede a scored decision.
 pub const HISTORY_SESSIONS: usize = 252;
@@ -75,12 +75,13 @@ pub fn exponential_variance(instrument: &InstrumentHistory, session: usize, deca
 /// One value a session.
 #[must_use]
 pub fn expanding_base_rate(history: &History, horizon_sessions: usize) -> Vec<Option<f64>> {
-    let held = || history.instruments.iter().filter(|i| i.instrument.kind != InstrumentKind::Index);
+    let watches: Vec<IndexWatch> = history.instruments.iter().map(IndexWatch::new).collect();
     let (mut ups, mut count) = (0usize, 0usize);
     let mut rates = Vec::with_capacity(history.sessions.len());
     for session in 0..history.sessions.len() {
         if let Some(start) = session.checked_sub(horizon_sessions) {
-            for outcome in held().filter_map(|i| realized_return(i, start, horizon_sessions)) {
+            let held = history.instruments.iter().zip(&watches).filter(|(_, watch)| !watch.is_index(start));
+            for outcome in held.filter_map(|(i, _)| realized_return(i, start, horizon_sessions)) {
                 ups += usize::from(outcome > 0.0);
                 count += 1;
             }

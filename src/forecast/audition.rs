@@ -7,7 +7,7 @@ use crate::evaluation::outcomes::{VARIANCE_FLOOR, realized_return, realized_vari
 use crate::evaluation::rank_scores::{quintile_membership, ranked_probability_score};
 use crate::evaluation::scores::{brier_score, qlike};
 use crate::forecast::calibration::{Calibration, ScoreDay};
-use crate::forecast::day::{DayInputs, NetworkDay, benchmark_ranks, forecast_day};
+use crate::forecast::day::{DayInputs, NetworkDay, benchmark_ranks, forecast_day, median as median_of};
 use crate::forecast::prepared::Prepared;
 use crate::forecast::state::{ModelState, Seats};
 use crate::market::horizon::Horizon;
@@ -181,7 +181,7 @@ fn rows_of(inputs: &DayInputs<'_>, network: &NetworkDay) -> Vec<Row> {
                 benchmark_mean: median,
                 realized,
             },
-            network_error: (realized - median).abs() / volatility,
+            network_error: (realized - median_of(forecast.mean, volatility)).abs() / volatility,
         })
     };
     benchmark.instruments.iter().enumerate().filter_map(row).collect()

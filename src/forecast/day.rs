@@ -92,14 +92,15 @@ pub fn forecast_day(inputs: DayInputs<'_>) -> DayForecast {
     let mut instruments = vec![None; prepared.history.instruments.len()];
     for i in prepared.alive(session) {
         if let Some((variance, borrowed)) = variances[i] {
-            instruments[i] = forecast_instrument(
-                &inputs,
-                &map,
-                Benchmark { instrument: i, variance, borrowed, model: volatility_model },
-            );
+            instruments[i] =
+                forecast_instrument(&inputs, Benchmark { instrument: i, variance, borrowed, model: volatility_model });
         }
     }
-    let sources = seats.sources(volatility_model.as_str(), RankModel::S0.as_str());
+    let mut sources = seats.sources(volatility_model.as_str(), RankModel::S0.as_str());
+    if !map.is_calibrated() {
+        // Too few errors have matured, so the intervals are those of the normal law.
+        sources.intervals = "gaussian".to_owned();
+    }
     DayForecast { horizon, sources, map, instruments }
 }
 
@@ -167,7 +168,7 @@ struct Benchmark {
     model: VolatilityModel,
 }
 
-fn forecast_instrument(inputs: &DayInputs<'_>, map: &QuantileMap, benchmark: Benchmark) -> Option<InstrumentForecast> {
+fn forecast_instrument(inputs: &DayInputs<'_>, benchmark: Benchmark) -> Option<InstrumentForecast> {
     let DayInputs { prepared, state, session, horizon, network, .. } = *inputs;
     let (seats, i) = (state.seats(horizon), benchmark.instrument);
     let mu0 = prepared.mean_without_skill(i, session, horizon, state.settings.equity_premium);
@@ -188,16 +189,21 @@ fn forecast_instrument(inputs: &DayInputs<'_>, map: &QuantileMap, benchmark: Ben
     }
     let base_rate = prepared.base_rate(session, horizon);
     let direction = row.filter(|_| seats.direction).map(|r| r.horizons[horizon.index()].probability_up(base_rate));
-    let law = Scenario::with_expected_return(view.mean, view.volatility, map);
     Some(InstrumentForecast {
         mean: view.mean,
-        median: law.median(),
+        median: median(view.mean, view.volatility),
         volatility: view.volatility,
         probability_up: direction.unwrap_or(base_rate),
         long_run: LongRun { mean: mu0, volatility: over_horizon(long_run_variance) },
         models,
         borrowed: benchmark.borrowed,
     })
+}
+
+/// Median log return of a log-normal law with that expected simple return and volatility: `ln(1 + mean) - sigma^2 / 2`.
+#[must_use]
+pub fn median(mean: f64, volatility: f64) -> f64 {
+    mean.ln_1p() - volatility * volatility / 2.0
 }
 
 #[derive(Clone, Copy)]

@@ -17,9 +17,9 @@ use crate::forecast::samples::{ROW_SPACING, SampleRequest, features_on, network_
 use crate::forecast::state::{ModelState, Seats};
 use crate::forecast::training::{FitError, FitRequest, fit_benchmarks};
 use crate::forecast::walk::refit_sessions;
-use crate::learning::dataset::TrainingPlan;
+use crate::learning::dataset::{DatasetError, TrainingPlan};
 use crate::learning::ensemble::{Provenance, TrainedModel, train};
-use crate::learning::training::Control;
+use crate::learning::training::{Control, TrainingError};
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
@@ -127,7 +127,10 @@ impl Walker<'_> {
             decisions.push(decision);
         }
         self.walked.decisions.push((self.request.prepared.history.sessions[refit], decisions));
-        self.network = Some(self.train(refit, control)?);
+        self.network = match self.train(refit, control) {
+            Err(FitError::Training(TrainingError::Dataset(DatasetError::EmptySpan { .. }))) => None,
+            trained => Some(trained?),
+        };
         self.auditioned_until = refit;
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Prepared {
         if weight >= 1.0 {
             return own;
         }
-        let universe = self.median_long_run(session)?;
+        let Some(universe) = self.median_long_run(session) else { return own };
         let own = own.unwrap_or(universe);
         Some((weight * own.ln() + (1.0 - weight) * universe.ln()).exp())
     }

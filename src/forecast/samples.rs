@@ -11,15 +11,16 @@ use crate::learning::dataset::{HorizonTargets, RowTargets, Samples};
 use crate::learning::ensemble::{ForecastError, TrainedModel};
 use crate::learning::forecast::RowForecast;
 use crate::market::horizon::Horizon;
-use crate::scenario::volatility::PooledVolatility;
+use crate::scenario::volatility::{MINIMUM_RETURNS, PooledVolatility};
 use crate::scenario::volatility_inputs::VARIANCE_FLOOR;
 
 /// Sessions between decision days that the network learns from.
 pub const ROW_SPACING: usize = 5;
 /// First session with rows: the longest feature window.
 const FIRST_ROW: usize = 252;
-/// Returns an instrument needs in the last year to be learned from.
-const RETURNS_MINIMUM: usize = 60;
+/// Returns an instrument needs in the last year to be learned from, and asked about: as many as the benchmark needs, so
+/// that both answer for the same instruments.
+const RETURNS_MINIMUM: usize = MINIMUM_RETURNS;
 
 /// Which rows are made, and against which benchmark.
 #[derive(Clone, Copy)]

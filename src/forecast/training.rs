@@ -9,7 +9,7 @@ use crate::forecast::samples::{ROW_SPACING, SampleRequest, features_on, network_
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::state::{ModelState, STATE_VERSION, Seats};
 use crate::forecast::walk::VolatilityWalk;
-use crate::learning::dataset::TrainingPlan;
+use crate::learning::dataset::{DatasetError, TrainingPlan};
 use crate::learning::ensemble::{ForecastError, Provenance, TrainedModel, train};
 use crate::learning::recipe::Recipe;
 use crate::learning::training::{Control, TrainingError};
@@ -23,6 +23,9 @@ const AUDITION_SESSIONS: usize = 504;
 const VALIDATION_SESSIONS: usize = 378;
 /// Rank days of the audition are this many decision days apart.
 const RANK_EVERY: usize = 4;
+
+/// Reason for no network: no row trains, or none validates.
+const NOTHING_TO_LEARN: &str = "insufficient_history";
 
 /// What to fit.
 pub struct FitRequest<'a> {
@@ -120,7 +123,18 @@ pub fn fit_model(
         validation_from_day: spans.validation_from as u32,
         validation_until_day: spans.audition_from as u32,
     };
-    let network = train(&rows, &plan, request.recipe, provenance, control)?;
+    let network = match train(&rows, &plan, request.recipe, provenance, control) {
+        Ok(network) => network,
+        Err(TrainingError::Dataset(DatasetError::EmptySpan { .. })) => {
+            return Ok(FittedModel {
+                state,
+                network: None,
+                without_network: Some(NOTHING_TO_LEARN),
+                decisions: vec![],
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
     drop(rows);
     step(FitStep::Audition);
     let auditions = hold_auditions(prepared, &state, &network, &spans)?;

@@ -137,13 +137,9 @@ async fn record_content(
     match parsed {
         Parsed::Prices(series) => {
             for one in series {
-                let rows = PriceRows {
-                    symbol: &one.symbol,
-                    bars: &one.bars,
-                    actions: &one.actions,
-                    source: name,
-                    restates: true,
-                };
+                // A file without an adjusted close, or with nothing else, cannot know of actions.
+                let actions = Some(&one.actions[..]).filter(|a| !a.is_empty());
+                let rows = PriceRows { symbol: &one.symbol, bars: &one.bars, actions, source: name, restates: true };
                 recorded += bars::record(connection, recorded_at, &rows).await?;
             }
         }

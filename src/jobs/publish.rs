@@ -13,6 +13,7 @@ use crate::jobs::train::CODE_VERSION;
 use crate::learning::artifact;
 use crate::learning::ensemble::TrainedModel;
 use crate::market::bar::Day;
+use crate::market::calendar;
 use crate::market::horizon::Horizon;
 use crate::opinion::envelope::Kind;
 use crate::opinion::provenance::Provenance;
@@ -24,7 +25,7 @@ use crate::store::ledger::LedgerRow;
 use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
 use crate::store::signing::HeadSigner;
-use crate::store::{instruments, ledger, pool};
+use crate::store::{ledger, pool};
 
 /// A finished publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +43,37 @@ pub struct Published {
 /// # Errors
 /// When there is no model or no price, or the store fails; then nothing was published.
 pub async fn publish(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+    for _ in 0..ATTEMPTS {
+        match attempt(store, signer, again).await {
+            Err(error) if error.is::<Overtaken>() => tracing::info!("{error}; composing anew"),
+            outcome => return outcome,
+        }
+    }
+    Err(Overtaken.into())
+}
+
+/// Another publication extended the ledger while this one was being composed.
+#[derive(Debug, thiserror::Error)]
+#[error("another publication came in between")]
+struct Overtaken;
+
+/// How often a publication is composed anew because another came in between.
+const ATTEMPTS: usize = 3;
+
+async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
     let model_id = models::newest(&store.pool).await?.context("there is no model yet; run `forecastd train`")?;
-    if !again && is_published(&store.pool, &model_id).await? {
+    let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
+    if let Some(last) = &last
+        && !chain::anything_recorded_after(&store.pool, last.recorded_until).await?
+    {
         return Ok(None);
     }
     let cutoff = pool::cutoff(&store.pool).await?;
     let loaded = load(&store.pool, cutoff, cutoff, Revisions::Newest).await?;
     let as_of = loaded.history.decision_day().context("the store holds no prices; run `forecastd import FOLDER`")?;
-    let last = chain::newest_publication(&store.pool).await?;
-    if !again && last.is_some_and(|p| p.model_id == model_id && p.as_of >= as_of) {
+    if let Some(last) = last
+        && inputs_of(store, last.publication).await? == Some(hex::encode(loaded.inputs_hash))
+    {
         return Ok(None);
     }
     let publication = Publication {
@@ -121,9 +144,12 @@ pub fn open_model(model: &StoredModel) -> anyhow::Result<(ModelState, Option<Tra
     Ok((state, network.transpose()?))
 }
 
-async fn is_published(pool: &PgPool, model_id: &str) -> anyhow::Result<bool> {
-    let (newest_day, last) = (instruments::newest_day(pool).await?, chain::newest_publication(pool).await?);
-    Ok(last.is_some_and(|p| p.model_id == model_id && newest_day.is_some_and(|d| d <= p.as_of)))
+/// Hash of the rows that a publication was computed from, as its first entry names it.
+async fn inputs_of(store: &Store, publication: Uuid) -> anyhow::Result<Option<String>> {
+    let Some((_, first, _)) = chain::publication(&store.pool, publication).await? else { return Ok(None) };
+    let Some(entry) = ledger::entry(&store.pool, first).await? else { return Ok(None) };
+    let written: serde_json::Value = serde_json::from_slice(&entry.entry)?;
+    Ok(written["provenance"]["inputs_hash"].as_str().map(str::to_owned))
 }
 
 async fn write(
@@ -137,7 +163,14 @@ async fn write(
     let mut transaction = pool.begin().await?;
     pool::lock_ledger(&mut transaction).await?;
     let head = chain::head(&mut transaction).await?;
-    anyhow::ensure!(head.sequence == before, "another publication came in between; publish again");
+    if head.sequence != before {
+        return Err(Overtaken.into());
+    }
+    let opens = calendar::open_of(calendar::next_session(publication.as_of));
+    anyhow::ensure!(
+        publication.published_at >= opens || Utc::now() < opens,
+        "the next session opened while the answers were being composed; publish again, and they will say that they are late"
+    );
     let head = chain::append(&mut transaction, publication, head, &entries).await?;
     chain::sign(&mut transaction, head, signer).await?;
     pool::announce(&mut transaction, head.sequence).await?;

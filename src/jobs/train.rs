@@ -22,8 +22,9 @@ use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
 use crate::store::pool;
 
-/// Version of the code, kept with models and entries.
-pub const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Version of the code, kept with models and entries: the release, and the version of the answers. The part after `+` is
+/// raised by hand with every change that gives other bytes for the same inputs, so that a replay names what it needs.
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+1");
 
 /// Trains on everything in the store; returns the model's name.
 ///
@@ -65,7 +66,8 @@ pub fn recipe(config: &RecipeConfig) -> Recipe {
 }
 
 fn fit(loaded: LoadedHistory, config: &RecipeConfig, cutoff: DateTime<Utc>) -> anyhow::Result<StoredModel> {
-    let prepared = Prepared::new(loaded.history);
+    let last = loaded.history.decision_day().context("the history has no session")?;
+    let prepared = Prepared::new(loaded.history.until(last));
     let (settings, recipe) = (settings(config), recipe(config));
     let request =
         FitRequest { settings, recipe: &recipe, data_hash: hex::encode(loaded.inputs_hash), horizons: &Horizon::ALL };

@@ -1,10 +1,11 @@
 //! Checks the ledger entry by entry: every hash, every link, every entry's own columns.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::jobs::progress::Phase;
 use crate::store::StoreError;
-use crate::store::chain::{self, GENESIS, Head, SignedHead};
+use crate::store::chain::{self, GENESIS, Head, Publication, SignedHead};
 use crate::store::ledger::{self, LedgerRow};
 use crate::store::signing::is_signed;
 
@@ -35,6 +36,9 @@ pub enum Broken {
         /// What the entry says.
         written: String,
     },
+    /// The record of a publication disagrees with its entries.
+    #[error("the record of the publication of entry {0} is not what its entries say")]
+    Publication(i64),
     /// An entry seen earlier is no longer there.
     #[error("entry {sequence} is not the one that was expected: the ledger holds {found}, expected was {expected}")]
     Expectation {
@@ -77,6 +81,7 @@ pub struct Expectations {
 /// # Errors
 /// [`Broken`] names the first entry that is wrong.
 pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken> {
+    let publications = chain::publications(pool).await?;
     let mut signed = chain::signed_heads(pool).await?.into_iter().peekable();
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;
     let last = chain::head(&mut connection).await?;
@@ -88,6 +93,9 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
         let page = ledger::entries_after(pool, head.sequence, PAGE).await?;
         for entry in &page {
             head = follow(head, entry)?;
+            if !publications.get(&entry.publication).is_some_and(|p| is_recorded(entry, p)) {
+                return Err(Broken::Publication(head.sequence));
+            }
             while let Some(signed) = signed.next_if(|s| s.head.sequence <= head.sequence) {
                 check_signature(&signed, head, expect.public_key)?;
             }
@@ -142,6 +150,18 @@ fn follow(head: Head, entry: &LedgerRow) -> Result<Head, Broken> {
     Ok(Head { sequence, hash })
 }
 
+/// Whether the record of a publication says what one of its entries says.
+fn is_recorded(entry: &LedgerRow, (publication, first, last): &(Publication, i64, i64)) -> bool {
+    let Ok(written) = serde_json::from_slice::<serde_json::Value>(&entry.entry) else { return false };
+    let instant = |text: &serde_json::Value| text.as_str().and_then(|t| t.parse::<DateTime<Utc>>().ok());
+    (*first..=*last).contains(&entry.sequence)
+        && publication.as_of == entry.as_of
+        && publication.published_at == entry.published_at
+        && written["model_id"] == publication.model_id.as_str()
+        && instant(&written["provenance"]["known_until"]) == Some(publication.known_until)
+        && instant(&written["provenance"]["recorded_until"]) == Some(publication.recorded_until)
+}
+
 fn check_columns(entry: &LedgerRow) -> Result<(), Broken> {
     let written: serde_json::Value = serde_json::from_slice(&entry.entry).map_err(|_| Broken::Hash(entry.sequence))?;
     let text = |key: &str| written[key].as_str().unwrap_or_default().to_owned();
@@ -171,7 +191,7 @@ fn check_columns(entry: &LedgerRow) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeZone, Utc};
+    use chrono::TimeZone;
 
     use super::*;
     use crate::market::bar::Day;

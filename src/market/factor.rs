@@ -22,7 +22,7 @@ pub struct Observation {
 pub struct FactorHistory {
     /// Name, as in the source.
     pub id: String,
-    /// Values, ascending by day.
+    /// Values, ascending by day; of a revised day every version, each with its own `known_at`.
     pub observations: Vec<Observation>,
 }
 

@@ -87,7 +87,12 @@ pub fn compose(inputs: &PublicationInputs<'_>, progress: &dyn Fn(Horizon)) -> Re
     let ratings = rate_all(inputs, &basis, session, &days[Horizon::Year.index()].0);
     let mut composed = Vec::new();
     for (horizon, (day, ranked)) in Horizon::ALL.into_iter().zip(&days) {
-        add_horizon(&mut composed, inputs, &HorizonDay { session, day, ratings: &ratings, ranked }, horizon)?;
+        add_horizon(
+            &mut composed,
+            inputs,
+            &HorizonDay { session, year: &days[Horizon::Year.index()].0, day, ratings: &ratings, ranked },
+            horizon,
+        )?;
         progress(horizon);
     }
     Ok(composed)
@@ -98,6 +103,7 @@ type RankedDay = (Vec<usize>, Option<crate::scenario::recipes::RankForecast>);
 
 struct HorizonDay<'a> {
     session: usize,
+    year: &'a DayForecast,
     day: &'a DayForecast,
     ratings: &'a [Rated],
     ranked: &'a RankedDay,
@@ -179,7 +185,7 @@ fn add_horizon(
         let forecast = forecast(header, &subject);
         composed.push(written(header, &forecast.envelope, &forecast)?);
         if horizon == crate::publication::rating::RATING_HORIZON {
-            let rating = at.ratings[i].rating(header, symbol, sources, inputs.previous.ratings.get(symbol));
+            let rating = at.ratings[i].rating(header, symbol, &at.year.sources, inputs.previous.ratings.get(symbol));
             composed.push(written(header, &rating.envelope, &rating)?);
         }
     }

@@ -17,8 +17,9 @@ pub struct PriceRows<'a> {
     pub symbol: &'a Symbol,
     /// Bars, ascending by day, one a day.
     pub bars: &'a [Bar],
-    /// Actions on days of these bars; a day without one means that there was none.
-    pub actions: &'a [Action],
+    /// Actions on days of these bars; a day without one means that there was none. `None` when the source does not know
+    /// of actions: then the stored ones stay.
+    pub actions: Option<&'a [Action]>,
     /// Name of the source.
     pub source: &'a str,
     /// Whether the source restates its past after splits and dividends, as downloads do, so that prices which differ
@@ -57,7 +58,7 @@ pub async fn record(
 ) -> Result<Recorded, StoreError> {
     let id = instruments::lock(connection, rows.symbol).await?;
     let stored = in_force(connection, id, rows).await?;
-    let incoming = Incoming { bars: rows.bars, actions: rows.actions };
+    let incoming = Incoming { bars: rows.bars, actions: rows.actions.unwrap_or_default() };
     let incoming = if rows.restates { basis::rebase(incoming, &stored) } else { basis::as_stated(incoming) };
     let mut recorded = Recorded::default();
     let mut copy = BinaryRows::new();
@@ -75,7 +76,8 @@ pub async fn record(
     if recorded.inserted + recorded.revised > 0 {
         copy.copy(connection, COPY_BARS).await?;
     }
-    let changed_actions = record_actions(connection, recorded_at, (id, rows.source), &incoming, &stored).await?;
+    let changed_actions =
+        record_actions(connection, recorded_at, (id, rows.source, rows.actions.is_some()), &incoming, &stored).await?;
     if recorded.revised == 0 && changed_actions > 0 {
         recorded.revised += changed_actions;
         recorded.unchanged = recorded.unchanged.saturating_sub(changed_actions);
@@ -120,9 +122,17 @@ async fn in_force(connection: &mut PgConnection, id: i64, rows: &PriceRows<'_>) 
         first.day(),
         last.day()
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
+    .await?;
+    let before = sqlx::query!(
+        "select close from bars where instrument_id = $1 and day < $2 order by day desc, recorded_at desc limit 1",
+        id,
+        first.day()
+    )
+    .fetch_optional(connection)
     .await?;
     Ok(InForce {
+        close_before: before.map(|r| r.close),
         bars: bars.into_iter().map(|b| (b.day, b)).collect(),
         actions: actions.into_iter().map(|a| (a.day, a)).collect(),
     })
@@ -133,15 +143,16 @@ async fn in_force(connection: &mut PgConnection, id: i64, rows: &PriceRows<'_>) 
 async fn record_actions(
     connection: &mut PgConnection,
     recorded_at: DateTime<Utc>,
-    (id, source): (i64, &str),
+    (id, source, says_actions): (i64, &str, bool),
     incoming: &basis::Rebased,
     stored: &InForce,
 ) -> Result<u64, StoreError> {
     let (mut copy, mut rows, mut changed) = (BinaryRows::new(), 0, 0);
     for bar in &incoming.bars {
         let none = Action { day: bar.day, split: 1.0, dividend: 0.0 };
-        let new = incoming.actions.get(&bar.day).copied().unwrap_or(none);
         let old = stored.actions.get(&bar.day).copied().unwrap_or(none);
+        let unsaid = if says_actions { none } else { old };
+        let new = incoming.actions.get(&bar.day).copied().unwrap_or(unsaid);
         if basis::same_action(&old, &new, bar.close) {
             continue;
         }

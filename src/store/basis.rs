@@ -24,6 +24,8 @@ pub(crate) struct Incoming<'a> {
 pub(crate) struct InForce {
     pub bars: BTreeMap<Day, BarFields>,
     pub actions: BTreeMap<Day, Action>,
+    /// The close on the stored basis before the first incoming day.
+    pub close_before: Option<f64>,
 }
 
 /// Rows on the stored basis.
@@ -41,6 +43,8 @@ const CONSTANT: f64 = 1e-5;
 const EXACT: f64 = 1e-9;
 /// Relative difference of a dividend, against the price, that rounding of adjusted closes explains.
 const DIVIDEND_ROUNDING: f64 = 1e-5;
+/// Log of a factor from which on it cannot be a day's return.
+const LARGE_FACTOR: f64 = 0.2;
 /// Of a hundred common days, so many must agree on the factors.
 const AGREEING: usize = 99;
 
@@ -51,41 +55,27 @@ pub(crate) fn as_stated(incoming: Incoming<'_>) -> Rebased {
 
 /// Brings a download to the stored basis where the two differ by factors; as stated otherwise.
 pub(crate) fn rebase(incoming: Incoming<'_>, stored: &InForce) -> Rebased {
-    let mut stated = as_stated(incoming);
+    let stated = as_stated(incoming);
+    let mut rebased = match Factors::find(&stated, stored) {
+        Some(factors) => factors.apply(stated, stored),
+        None => stated,
+    };
     // The first row of a file has no row before it, so the file cannot know of an action there.
-    if let Some(first) = stated.bars.first().map(|b| b.day)
+    if let Some(first) = rebased.bars.first().map(|b| b.day)
         && let Some(action) = stored.actions.get(&first)
     {
-        stated.actions.entry(first).or_insert(*action);
+        rebased.actions.entry(first).or_insert(*action);
     }
-    let Some(factors) = Factors::find(&stated, stored) else { return stated };
-    let last_stored = stored.bars.keys().next_back().copied();
-    let Rebased { mut bars, mut actions, .. } = stated;
-    let mut factor = factors.first;
-    for bar in bars.iter_mut().filter(|b| Some(b.day) <= last_stored) {
-        let before = factor;
-        factor = factors.by_day.get(&bar.day).copied().unwrap_or(factor);
-        *bar = scaled(bar, factor);
-        if factors.joins.contains(&bar.day) {
-            actions.remove(&bar.day);
-            actions.extend(stored.actions.get(&bar.day).map(|a| (a.day, *a)));
-        } else if let Some(action) = actions.get_mut(&bar.day) {
-            action.dividend *= before;
-        }
-    }
-    if let Some(position) = bars.iter().position(|b| Some(b.day) > last_stored) {
-        let previous_close = position.checked_sub(1).map_or(f64::NAN, |p| bars[p].close);
-        let day = bars[position].day;
-        let action = actions.entry(day).or_insert(Action { day, split: 1.0, dividend: 0.0 });
-        join(action, factor, previous_close);
-    }
-    Rebased { bars, actions, tolerance: 2.0 * CONSTANT }
+    rebased
 }
 
+/// Whether new fields say the same as stored ones.
 pub(crate) fn same_bar(a: &BarFields, b: &BarFields, tolerance: f64) -> bool {
-    let same = |x: Option<f64>, y: Option<f64>| match (x, y) {
+    // A field that the source does not have says nothing against the stored one.
+    let same = |stored: Option<f64>, new: Option<f64>| match (stored, new) {
         (Some(x), Some(y)) => (x - y).abs() <= tolerance * x.abs().max(y.abs()),
-        (x, y) => x.is_none() == y.is_none(),
+        (None, Some(_)) => false,
+        (_, None) => true,
     };
     // Volumes of a rebased file are rounded to whole shares by their source.
     let same_volume = tolerance > EXACT || same(a.volume, b.volume);
@@ -132,11 +122,53 @@ impl Factors {
         let level = *levels.get(levels.len() / 2)?;
         let agreeing = levels.iter().filter(|l| (*l / level - 1.0).abs() <= CONSTANT).count();
         let same_basis = (level - 1.0).abs() <= SAME_BASIS && joins.is_empty();
-        if same_basis || levels.len() < 2 || agreeing * 100 < levels.len() * AGREEING {
+        if same_basis || agreeing * 100 < levels.len() * AGREEING || is_correction(stated, stored, level) {
             return None;
         }
         let by_day = common.iter().zip(&paths).map(|((day, ..), path)| (*day, level * path)).collect();
         Some(Self { first: level, by_day, joins })
+    }
+
+    /// Brings the rows up to the last stored day to the stored basis, and joins the first day after it.
+    fn apply(&self, stated: Rebased, stored: &InForce) -> Rebased {
+        let last_stored = stored.bars.keys().next_back().copied();
+        let Rebased { mut bars, mut actions, .. } = stated;
+        let mut factor = self.first;
+        for bar in bars.iter_mut().filter(|b| Some(b.day) <= last_stored) {
+            let before = factor;
+            factor = self.by_day.get(&bar.day).copied().unwrap_or(factor);
+            *bar = scaled(bar, factor);
+            if self.joins.contains(&bar.day) {
+                actions.remove(&bar.day);
+                actions.extend(stored.actions.get(&bar.day).map(|a| (a.day, *a)));
+            } else if let Some(action) = actions.get_mut(&bar.day) {
+                action.dividend *= before;
+            }
+        }
+        if let Some(position) = bars.iter().position(|b| Some(b.day) > last_stored) {
+            let previous_close = position.checked_sub(1).map_or(f64::NAN, |p| bars[p].close);
+            let day = bars[position].day;
+            let action = actions.entry(day).or_insert(Action { day, split: 1.0, dividend: 0.0 });
+            join(action, factor, previous_close);
+        }
+        Rebased { bars, actions, tolerance: 2.0 * CONSTANT }
+    }
+}
+
+/// Whether a factor is the correction of a block of wrong prices, not another basis: the file's first price as stated
+/// follows the stored one before it more closely than the stored price of that day does. Small factors cannot be told
+/// apart that way and count as a basis. A single common day is a correction, unless it is far off and other days follow.
+fn is_correction(stated: &Rebased, stored: &InForce, level: f64) -> bool {
+    let large = level.ln().abs() > LARGE_FACTOR;
+    let common = stated.bars.iter().filter(|b| stored.bars.contains_key(&b.day)).count();
+    if common < 2 {
+        let last_stored = stored.bars.keys().next_back().copied();
+        return !(large && stated.bars.last().map(|b| b.day) > last_stored);
+    }
+    let first = stated.bars.first().and_then(|b| Some((b.close, stored.bars.get(&b.day)?.close)));
+    match (stored.close_before, first) {
+        (Some(before), Some((file, held))) if large => (file / before).ln().abs() < (held / before).ln().abs(),
+        _ => false,
     }
 }
 
@@ -180,7 +212,7 @@ mod tests {
 
     fn stored(closes: &[(u32, f64)]) -> InForce {
         let bars = closes.iter().map(|(d, c)| (bar(*d, *c).day(), bar(*d, *c).fields()));
-        InForce { bars: bars.collect(), actions: BTreeMap::new() }
+        InForce { bars: bars.collect(), ..InForce::default() }
     }
 
     /// What the store holds after the rebased rows were recorded.
@@ -260,5 +292,35 @@ mod tests {
         assert_eq!(changes(&rebase(Incoming { bars: &file, actions: &[dividend] }, &old), &old), 1);
         old.actions.insert(dividend.day, dividend);
         assert_eq!(changes(&rebase(Incoming { bars: &file[1..], actions: &[] }, &old), &old), 0);
+    }
+
+    #[test]
+    fn a_retained_dividend_is_not_scaled() {
+        let mut old = stored(&[(1, 400.0), (2, 404.0), (3, 408.0)]);
+        let dividend = Action { day: bar(1, 1.0).day(), split: 1.0, dividend: 1.0 };
+        old.actions.insert(dividend.day, dividend);
+        let file = [bar(1, 100.0), bar(2, 101.0), bar(3, 102.0), bar(4, 103.0)];
+        let rebased = rebase(Incoming { bars: &file, actions: &[] }, &old);
+        assert_eq!(rebased.actions[&dividend.day], dividend);
+    }
+
+    #[test]
+    fn a_corrected_block_is_a_revision() {
+        let mut old = stored(&[(10, 50.0), (11, 50.5), (12, 51.0)]);
+        old.close_before = Some(99.0);
+        let file = [bar(10, 100.0), bar(11, 101.0), bar(12, 102.0)];
+        assert_eq!(changes(&rebase(Incoming { bars: &file, actions: &[] }, &old), &old), 3);
+        old.close_before = Some(49.0);
+        assert_eq!(changes(&rebase(Incoming { bars: &file, actions: &[] }, &old), &old), 0);
+    }
+
+    #[test]
+    fn one_common_day_joins_after_a_split_and_is_revised_otherwise() {
+        let old = stored(&[(1, 400.0), (2, 404.0)]);
+        let split = rebase(Incoming { bars: &[bar(2, 101.0), bar(3, 102.0)], actions: &[] }, &old);
+        assert_eq!(split.actions[&bar(3, 1.0).day()].split, 4.0);
+        assert_eq!(changes(&split, &old), 1);
+        let corrected = rebase(Incoming { bars: &[bar(2, 405.0), bar(3, 406.0)], actions: &[] }, &old);
+        assert_eq!(changes(&corrected, &old), 2);
     }
 }

@@ -1,5 +1,7 @@
 //! Writing the ledger: append-only, hash-chained. `hash = SHA-256(previous_hash || entry)`; the chain starts at 32 zero bytes.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
@@ -131,6 +133,48 @@ pub async fn newest_publication(pool: &PgPool) -> Result<Option<Publication>, St
     )
     .fetch_optional(pool)
     .await?)
+}
+
+/// Whether any row was recorded after a moment.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn anything_recorded_after(pool: &PgPool, moment: DateTime<Utc>) -> Result<bool, StoreError> {
+    let row = sqlx::query!(
+        r#"select exists (select from bars where recorded_at > $1) or exists (select from actions where recorded_at > $1)
+               or exists (select from observations where recorded_at > $1)
+               or exists (select from filings where recorded_at > $1)
+               or exists (select from descriptions where recorded_at > $1) as "found!""#,
+        moment
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(row.found)
+}
+
+/// All publications by name.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn publications(pool: &PgPool) -> Result<BTreeMap<Uuid, (Publication, i64, i64)>, StoreError> {
+    let rows = sqlx::query!(
+        "select publication, as_of, published_at, known_until, recorded_until, model_id, first_sequence, last_sequence
+         from publications"
+    )
+    .fetch_all(pool)
+    .await?;
+    let named = rows.into_iter().map(|r| {
+        let publication = Publication {
+            publication: r.publication,
+            as_of: r.as_of,
+            published_at: r.published_at,
+            known_until: r.known_until,
+            recorded_until: r.recorded_until,
+            model_id: r.model_id,
+        };
+        (publication.publication, (publication, r.first_sequence, r.last_sequence))
+    });
+    Ok(named.collect())
 }
 
 /// The publication of that name, with the first and last sequence of its entries.

@@ -57,7 +57,8 @@ pub async fn record(
     Ok(recorded)
 }
 
-/// All series as they were known and recorded at two cutoffs.
+/// All series as they were known and recorded at two cutoffs: every version of a value, so that a session which lies
+/// before a revision still sees what it knew. With `revised` false the first versions alone.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
@@ -65,18 +66,16 @@ pub async fn known(
     connection: &mut PgConnection,
     known_until: DateTime<Utc>,
     recorded_until: DateTime<Utc>,
+    revised: bool,
 ) -> Result<Vec<FactorHistory>, StoreError> {
     let rows = sqlx::query!(
-        r#"select f.id, o.day as "day!", o.known_at as "known_at!", o.value as "value!"
-           from factors f
-           join (
-               select distinct on (factor_id, day) factor_id, day, known_at, value from observations
-               where known_at <= $1 and recorded_at <= $2
-               order by factor_id, day, recorded_at desc
-           ) o using (factor_id)
-           order by f.id collate "C", o.day"#,
+        r#"select f.id, o.day, o.known_at, o.value
+           from factors f join observations o using (factor_id)
+           where o.known_at <= $1 and o.recorded_at <= $2 and (o.known_at_assumed or $3)
+           order by f.id collate "C", o.day, o.recorded_at"#,
         known_until,
-        recorded_until
+        recorded_until,
+        revised
     )
     .fetch_all(connection)
     .await?;

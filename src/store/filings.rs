@@ -50,7 +50,8 @@ pub async fn record(
     Ok(recorded)
 }
 
-/// All filings as they were known and recorded at two cutoffs, by instrument id, ascending by `known_at`.
+/// All filings as they were known and recorded at two cutoffs, by instrument id, ascending by `known_at`: every version,
+/// so that a session which lies before a revision still sees what it knew. With `revised` false the first versions alone.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
@@ -58,18 +59,15 @@ pub async fn known(
     connection: &mut PgConnection,
     known_until: DateTime<Utc>,
     recorded_until: DateTime<Utc>,
+    revised: bool,
 ) -> Result<Vec<(i64, KnownFiling)>, StoreError> {
     let rows = sqlx::query!(
-        r#"select instrument_id as "instrument_id!", known_at as "known_at!", body as "body!: Json<Filing>"
-           from (
-               select distinct on (instrument_id, period_end, period_months, filed)
-                      instrument_id, period_end, known_at, body from filings
-               where known_at <= $1 and recorded_at <= $2
-               order by instrument_id, period_end, period_months, filed, recorded_at desc
-           ) as newest
-           order by instrument_id, known_at, period_end"#,
+        r#"select instrument_id, known_at, body as "body: Json<Filing>" from filings
+           where known_at <= $1 and recorded_at <= $2 and (known_at_assumed or $3)
+           order by instrument_id, known_at, period_end, period_months, filed, recorded_at"#,
         known_until,
-        recorded_until
+        recorded_until,
+        revised
     )
     .fetch_all(connection)
     .await?;

@@ -45,15 +45,16 @@ pub async fn load(
         .into_iter()
         .map(|(id, instrument)| (id, InstrumentRows { instrument, bars: vec![], actions: vec![], filings: vec![] }))
         .collect();
+    let revised = revisions == Revisions::Newest;
     let cutoffs = Cutoffs { known_until, recorded_until, revisions };
     add_bars(&mut transaction, &mut rows, &cutoffs).await?;
     add_actions(&mut transaction, &mut rows, &cutoffs).await?;
-    for (id, filing) in filings::known(&mut transaction, known_until, recorded_until).await? {
+    for (id, filing) in filings::known(&mut transaction, known_until, recorded_until, revised).await? {
         if let Some(instrument) = rows.get_mut(&id) {
             instrument.filings.push(filing);
         }
     }
-    let factors = factors::known(&mut transaction, known_until, recorded_until).await?;
+    let factors = factors::known(&mut transaction, known_until, recorded_until, revised).await?;
     transaction.commit().await?;
     let mut rows: Vec<InstrumentRows> = rows.into_values().filter(|r| !r.bars.is_empty()).collect();
     rows.sort_by(|a, b| a.instrument.symbol.cmp(&b.instrument.symbol));
@@ -99,10 +100,11 @@ async fn add_actions(
 ) -> Result<(), StoreError> {
     let actions = sqlx::query!(
         "select instrument_id, day, split, dividend from actions
-         where known_at <= $1 and recorded_at <= $2
+         where known_at <= $1 and recorded_at <= $2 and (known_at_assumed or $3)
          order by instrument_id, day, recorded_at",
         cutoffs.known_until,
-        cutoffs.recorded_until
+        cutoffs.recorded_until,
+        cutoffs.revisions == Revisions::Newest
     )
     .fetch_all(connection)
     .await?;

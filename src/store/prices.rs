@@ -121,7 +121,7 @@ async fn record(pool: &PgPool, source: &str, rows: &[PostedRow]) -> Result<Recor
             .filter(|r| r.split != 1.0 || r.dividend != 0.0)
             .map(|r| Action { day: r.bar.day(), split: r.split, dividend: r.dividend })
             .collect();
-        let price_rows = PriceRows { symbol, bars: &prices, actions: &actions, source, restates: false };
+        let price_rows = PriceRows { symbol, bars: &prices, actions: Some(&actions), source, restates: false };
         recorded += bars::record(&mut transaction, recorded_at, &price_rows).await?;
     }
     transaction.commit().await?;

@@ -153,7 +153,7 @@ async fn a_client_that_hangs_up_spoils_nothing(options: PgPoolOptions, connect: 
         let head = service.refused("/ledger/1", 404).await;
         assert_eq!(head["type"], "/problems/not-found", "after attempt {attempt}");
         let instruments = service.found("/instruments?limit=1000").await;
-        for item in instruments["items"].as_array().unwrap() {
+        for item in instruments["items"].as_array().unwrap().iter().filter(|item| item["symbol"] != "LAST") {
             assert!([0, 800].contains(&item["sessions"].as_i64().unwrap()), "after attempt {attempt}: {item}");
         }
         let other = service.post(Some(&key), &body(json!([{"symbol": "LAST", "day": day(attempt), "close": 5}]))).await;
@@ -235,7 +235,7 @@ async fn instruments_tell_what_is_known_page_by_page(options: PgPoolOptions, con
     assert_eq!((symbols(&rest), &rest["next"]), (vec!["CCC".to_owned()], &Value::Null));
     let named = service.found("/instruments?symbols=ccc,zzz").await;
     assert_eq!((symbols(&named), &named["missing"]), (vec!["CCC".to_owned()], &json!(["ZZZ"])));
-    let of = |symbol: &str| service.found(&format!("/instruments/{symbol}")).into_boxed();
+    let of = async |symbol: &str| service.found(&format!("/instruments/{symbol}")).await;
     let (a, b, c) = (of("aaa").await, of("BBB").await, of("CCC").await);
     assert_eq!((&a["stale"], &b["stale"], &a["sessions_behind"]), (&json!(true), &json!(false), &json!(19)));
     assert_eq!((&b["gaps"], &c["gaps"], &c["sessions"]), (&json!(0), &json!(18), &json!(2)));
@@ -244,15 +244,6 @@ async fn instruments_tell_what_is_known_page_by_page(options: PgPoolOptions, con
     service.refused("/instruments/ZZZZ", 404).await;
     service.refused("/instruments?limit=0", 422).await;
 }
-
-/// So that a closure may return the future of a method.
-trait IntoBoxed<'a>: Future + Sized + 'a {
-    fn into_boxed(self) -> std::pin::Pin<Box<dyn Future<Output = Self::Output> + 'a>> {
-        Box::pin(self)
-    }
-}
-
-impl<'a, F: Future + 'a> IntoBoxed<'a> for F {}
 
 /// The hash that a reader computes from a served answer and the hash of the entry before.
 fn recomputed(served: &Value, previous_hash: &str) -> String {

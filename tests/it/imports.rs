@@ -169,6 +169,27 @@ async fn a_file_on_another_basis_changes_nothing_and_its_new_days_join(
 }
 
 #[sqlx::test]
+async fn a_folder_downloaded_again_after_splits_changes_nothing(options: PgPoolOptions, connect: PgConnectOptions) {
+    let opened = real(options, connect).await;
+    let whole = market(8, 420);
+    let known = until(&whole, whole.rows[0].bars[399].day());
+    import_all(&opened.store.pool, folder_of(&known).path()).await;
+    let mut again = whole.clone();
+    for (k, rows) in again.rows.iter_mut().enumerate() {
+        let factor = [0.5, 0.1, 3.0][k % 3];
+        rows.bars = restated(&rows.bars, factor);
+        rows.actions.iter_mut().for_each(|a| a.dividend *= factor);
+    }
+    let folder = folder_of(&again);
+    for round in ["first", "second"] {
+        let report = import_all(&opened.store.pool, folder.path()).await;
+        assert_eq!(report.recorded.revised, 0, "{round}");
+        assert!(largest_difference(&history(&opened.store.pool).await, &whole.clone().history()) < 1e-5, "{round}");
+    }
+    assert_eq!(count(&opened.owner, "bars").await, 8 * 420);
+}
+
+#[sqlx::test]
 async fn a_refused_file_leaves_nothing_behind_and_the_others_are_in(options: PgPoolOptions, connect: PgConnectOptions) {
     let opened = real(options, connect).await;
     let market = market(4, 150);

@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers as well")]
 
+mod answers;
 mod architecture;
 mod http;
 mod imports;
 mod ledger;
+mod program;
 mod publication;
+mod walkforward;
 
 /// What several tests need.
 mod support {
     pub mod market;
     pub mod publishing;
     pub mod requests;
+    pub mod server;
     pub mod store;
 }

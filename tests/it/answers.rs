@@ -1,0 +1,199 @@
+//! What a publication says: every instrument at every horizon, in the form of the contract.
+
+use chrono::{DateTime, Utc};
+use forecastd::market::calendar;
+use forecastd::market::horizon::Horizon;
+use forecastd::opinion::envelope::DISCLAIMER;
+use forecastd::store::ledger::LedgerRow;
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::support::market::{LAST_DAY, market};
+use crate::support::publishing::{entries, newest, said, train_and_publish};
+use crate::support::store::simulated;
+
+const HORIZONS: [&str; 5] = ["1w", "4w", "13w", "26w", "52w"];
+
+#[sqlx::test]
+async fn every_instrument_is_answered_at_every_horizon(options: PgPoolOptions, connect: PgConnectOptions) {
+    let market = market(10, 700);
+    let opened = simulated(options, connect, &market).await;
+    let started = Utc::now();
+    let published = train_and_publish(&opened.store, 0).await;
+    let rows = entries(&opened.store).await;
+    assert_eq!((published.as_of, published.entries), (LAST_DAY, rows.len()));
+    assert_eq!((published.head.sequence, published.head.hash), (rows.len() as i64, rows[rows.len() - 1].hash));
+    for horizon in HORIZONS {
+        for instrument in market.rows.iter().map(|r| r.instrument.symbol.as_str()) {
+            for kind in ["signal", "ranking", "forecast"] {
+                newest(&rows, kind, Some(instrument), horizon);
+            }
+        }
+        newest(&rows, "ranks", None, horizon);
+    }
+    let ratings: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == "rating").collect();
+    assert!(ratings.len() == 10 && ratings.iter().all(|r| r.horizon == "4w"));
+    assert_eq!(rows.len(), 10 * 5 * 3 + 10 + 5);
+    for row in &rows {
+        check_envelope(row, started);
+        check_nulls(row);
+        check_numbers(row);
+    }
+}
+
+fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
+    let said = said(row);
+    let place = format!("{} {:?} {}", row.kind, row.symbol, row.horizon);
+    assert_eq!(serde_json_canonicalizer::to_vec(&said).unwrap(), row.entry, "{place} is not canonical");
+    assert_eq!(said["kind"], row.kind.as_str());
+    assert_eq!(said["symbol"].as_str(), row.symbol.as_deref());
+    assert_eq!((said["horizon"].as_str(), said["as_of"].as_str()), (Some(row.horizon.as_str()), Some("2024-09-30")));
+    let horizon: Horizon = row.horizon.parse().unwrap();
+    let valid_until = calendar::add_sessions(LAST_DAY, horizon.sessions()).to_string();
+    assert_eq!(said["valid_until"], valid_until.as_str(), "{place}");
+    let published_at: DateTime<Utc> = said["published_at"].as_str().unwrap().parse().unwrap();
+    assert!(published_at.timestamp() >= started.timestamp() && published_at <= Utc::now(), "{place}");
+    assert!(said["published_at"].as_str().is_some_and(|t| t.len() == 20 && t.ends_with('Z')), "{place}");
+    assert_eq!((&said["simulated"], &said["late"]), (&Value::Bool(true), &Value::Bool(true)), "{place}");
+    assert_eq!((&said["source"], &said["disclaimer"]), (&Value::from("benchmark"), &Value::from(DISCLAIMER)));
+    let sources = said["sources"].as_object().unwrap();
+    assert_eq!(sources.keys().collect::<Vec<_>>(), ["direction", "intervals", "mean", "ranks", "volatility"]);
+    assert!(said["model_id"].as_str().is_some_and(|m| m.starts_with("2024-09-30.")), "{place}");
+    for absent in ["ledger", "stale"] {
+        assert!(said.get(absent).is_none(), "{place} holds {absent}");
+    }
+    let own: &[&str] = match row.kind.as_str() {
+        "signal" => &[
+            "action",
+            "attribution",
+            "basis",
+            "changed_on",
+            "confidence",
+            "dominance_share",
+            "expected_return",
+            "holder",
+            "interval",
+            "predictability",
+            "previous",
+            "price",
+            "probability_up",
+            "rating",
+            "volatility",
+        ],
+        "rating" => &["basis", "changed_on", "components", "long_term", "outlook", "previous", "short_term"],
+        "ranking" => &["actions", "equilibrium", "holder", "payoffs", "responses"],
+        "ranks" => &["ranks"],
+        _ => &["intervals", "mean", "price", "price_quantiles", "probability_up", "quantiles", "volatility"],
+    };
+    let missing: Vec<_> = own.iter().filter(|field| said.get(**field).is_none()).collect();
+    assert!(missing.is_empty(), "{place} lacks {missing:?}");
+}
+
+/// Every null has a reason, at its own path or at one above it.
+fn check_nulls(row: &LedgerRow) {
+    let said = said(row);
+    let mut nulls = vec![];
+    collect_nulls(&said, String::new(), &mut nulls);
+    // What is null because there is nothing to say.
+    let speaking = ["ranks.reason", "actions.eliminated_by", "actions.eliminated_by.by"];
+    for path in nulls.iter().filter(|p| !speaking.contains(&p.as_str())) {
+        let given = |reason: &String| path == reason || path.starts_with(&format!("{reason}."));
+        let reasons = said["reasons"].as_object().unwrap();
+        assert!(
+            reasons.keys().any(given),
+            "{} {:?} {}: {path} is null without a reason",
+            row.kind,
+            row.symbol,
+            row.horizon
+        );
+    }
+    for (path, _) in said["reasons"].as_object().unwrap() {
+        let value = path.split('.').fold(Some(&said), |at, name| at?.get(name));
+        // Reasons of list elements and the remark on the balance sheet have no single place.
+        let elsewhere = path.starts_with("actions.") || path == "balance_sheet" || path == "ranks";
+        assert!(elsewhere || value.is_none_or(Value::is_null), "{}: {path} has a value and a reason", row.kind);
+    }
+}
+
+fn collect_nulls(value: &Value, path: String, nulls: &mut Vec<String>) {
+    match value {
+        Value::Null => nulls.push(path),
+        Value::Array(items) => items.iter().for_each(|item| collect_nulls(item, path.clone(), nulls)),
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                collect_nulls(inner, path, nulls);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn check_interval(interval: &Value) {
+    assert!(number(&interval["low"]) < number(&interval["high"]), "{interval}");
+    assert!((0.0..1.0).contains(&number(&interval["level"])));
+}
+
+fn check_numbers(row: &LedgerRow) {
+    let said = said(row);
+    let ascending = |list: &Value, field: &str| {
+        let values: Vec<f64> = list.as_array().unwrap().iter().map(|q| number(&q[field])).collect();
+        assert!(values.windows(2).all(|w| w[0] < w[1]), "{values:?}");
+    };
+    if let Some(probability) = said["probability_up"].as_f64() {
+        assert!((0.0..=1.0).contains(&probability));
+    }
+    if !said["price"].is_null() {
+        let [low, median, high] = ["low", "median", "high"].map(|f| number(&said["price"][f]));
+        assert!(0.0 < low && low < median && median < high);
+        let last = number(&said["price"]["last"]);
+        let interval = said.get("interval").unwrap_or(&said["intervals"][2]);
+        assert_eq!(number(&interval["level"]), 0.9);
+        assert!((low / last - 1.0 - number(&interval["low"])).abs() < 1e-4, "prices and returns agree");
+    }
+    match row.kind.as_str() {
+        "signal" if !said["interval"].is_null() => check_interval(&said["interval"]),
+        "forecast" if !said["quantiles"].is_null() => {
+            assert_eq!(said["quantiles"].as_array().unwrap().len(), 9);
+            for list in ["quantiles", "price_quantiles"] {
+                ascending(&said[list], "probability");
+                ascending(&said[list], "value");
+            }
+            let intervals = said["intervals"].as_array().unwrap();
+            intervals.iter().for_each(check_interval);
+            for pair in intervals.windows(2) {
+                assert!(number(&pair[1]["low"]) < number(&pair[0]["low"]), "wider ones hold narrower ones");
+                assert!(number(&pair[0]["high"]) < number(&pair[1]["high"]));
+            }
+        }
+        "ranks" => {
+            let ranks = said["ranks"].as_array().unwrap();
+            assert_eq!(ranks.len(), 9, "the young one is not rankable");
+            for row in ranks {
+                let fifths: Vec<f64> = row["quintile_probabilities"].as_array().unwrap().iter().map(number).collect();
+                assert!(fifths.len() == 5 && fifths.iter().all(|p| (0.0..=1.0).contains(p)));
+                assert!((fifths.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{fifths:?}");
+            }
+            let best_first: Vec<f64> = ranks.iter().map(|r| number(&r["expected_rank"])).collect();
+            assert!(best_first.windows(2).all(|w| w[0] >= w[1]) || best_first.windows(2).all(|w| w[0] <= w[1]));
+        }
+        "ranking" if !said["actions"].is_null() => {
+            let actions: Vec<&str> =
+                said["actions"].as_array().unwrap().iter().map(|a| a["action"].as_str().unwrap()).collect();
+            assert!(actions.len() == 3 && ["sell", "hold", "buy"].iter().all(|a| actions.contains(a)));
+            let strategy = &said["equilibrium"]["strategy"];
+            let sum: f64 = ["sell", "hold", "buy"].iter().map(|a| number(&strategy[*a])).sum();
+            assert!((sum - 1.0).abs() < 1e-9);
+        }
+        "rating" => {
+            for term in ["short_term", "long_term"].map(|t| &said[t]).into_iter().filter(|t| !t.is_null()) {
+                assert!((0.0..=1.0).contains(&number(&term["default_probability"])));
+            }
+        }
+        _ => {}
+    }
+}
