@@ -52,6 +52,9 @@ Examples:
   forecastd train --members 8 --threads 2")]
     Train(TrainArgs),
     /// Publish answers for the newest session into the ledger
+    #[command(after_help = "Examples:
+  forecastd publish
+  forecastd publish --again     also when nothing new came in")]
     Publish(PublishArgs),
     /// Walk forward through the past and write forecasts and scores
     #[command(after_help = "Examples:
@@ -75,9 +78,16 @@ Examples:
         expect: Option<(i64, [u8; 32])>,
     },
     /// Make, list and revoke keys for writing and operating
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  forecastd keys create --scope ingest --name nightly-prices --days 365
+  forecastd keys list"
+    )]
     Keys(KeysCommand),
     /// Print the OpenAPI description of the HTTP interface
+    #[command(after_help = "Example:
+  forecastd openapi --format json > openapi.json")]
     Openapi {
         /// Form of the output
         #[arg(long, default_value = "yaml")]
@@ -119,6 +129,9 @@ pub struct TrainArgs {
     /// Leave the processor to others who want it
     #[arg(long)]
     pub low_priority: bool,
+    /// End when the standard input ends
+    #[arg(long, hide = true)]
+    pub stop_with_parent: bool,
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,

@@ -80,10 +80,10 @@ pub struct ServeConfig {
     #[arg(long, env = "FORECASTD_PRIVATE", value_parser = clap::builder::BoolishValueParser::new())]
     pub private: bool,
     /// Requests handled at once; more are answered 503, health checks excepted
-    #[arg(long, env = "FORECASTD_MAX_CONCURRENCY", value_name = "N", default_value_t = 512)]
+    #[arg(long, env = "FORECASTD_MAX_CONCURRENCY", value_name = "N", default_value_t = 512, value_parser = at_least_one)]
     pub max_concurrency: usize,
     /// Requests that may wait for a change at once (?wait=)
-    #[arg(long, env = "FORECASTD_MAX_WAITERS", value_name = "N", default_value_t = 1000)]
+    #[arg(long, env = "FORECASTD_MAX_WAITERS", value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
     pub max_waiters: usize,
     #[command(flatten)]
     /// How forecasts are made.
@@ -123,6 +123,10 @@ pub struct RecipeConfig {
     /// Share of columns in which an action must be best to be a best response (tau)
     #[arg(long, env = "FORECASTD_DOMINANCE_THRESHOLD", value_name = "FRACTION", default_value_t = 0.6, value_parser = parse_fraction)]
     pub dominance_threshold: f64,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse::<usize>().ok().filter(|n| *n >= 1).ok_or_else(|| "must be a whole number of at least 1".into())
 }
 
 fn parse_scenarios(text: &str) -> Result<usize, String> {

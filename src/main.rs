@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use forecastd::cli::{Cli, Command, TrainArgs};
+use forecastd::cli::{Cli, Command, KeysCommand, TrainArgs};
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::{evaluate, import, keys, publish, tools, train, verify};
@@ -58,13 +58,25 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Health { address } => tools::health(*address).await,
         Command::Openapi { format } => tools::openapi(*format),
         Command::ConfigTable => tools::print_all(&tools::config_table()),
-        _ => {
+        command => {
+            require_store(config, command)?;
             let server = Server::start(store_options(config), true).await?;
             let outcome = run_on_store(cli, &server).await;
             let stopped = server.stop().await.context("the store did not stop cleanly");
             outcome.and_then(|code| stopped.map(|()| code))
         }
     }
+}
+
+/// Refuses commands that only read a store where there is none, so that a mistyped folder is not taken for an empty one.
+fn require_store(config: &StoreConfig, command: &Command) -> anyhow::Result<()> {
+    let makes_one = matches!(command, Command::Import(_) | Command::Keys(KeysCommand::Create { .. }));
+    anyhow::ensure!(
+        makes_one || config.url().is_some() || config.data_dir.join("postgres").exists(),
+        "there is no store in {}; name its folder with --data-dir, or make one with `forecastd import FOLDER` or `forecastd serve`",
+        config.data_dir.display()
+    );
+    Ok(())
 }
 
 /// The commands that need the store.
@@ -82,6 +94,9 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         Command::Train(arguments) => {
             if arguments.low_priority {
                 tools::lower_priority();
+            }
+            if arguments.stop_with_parent {
+                tools::stop_with_parent();
             }
             println!("{}", train::train(&store, &arguments.recipe).await?);
             Ok(ExitCode::SUCCESS)

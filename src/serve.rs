@@ -135,7 +135,12 @@ async fn train_in_child(server: &Server, store: &Store, recipe: &RecipeConfig) -
     for (name, value) in numbers {
         command.arg(name).arg(value);
     }
-    let status = command.status().await.context("the training process cannot be started")?;
+    command.arg("--stop-with-parent").stdin(Stdio::piped());
+    let mut child = command.spawn().context("the training process cannot be started")?;
+    // Held open as long as we live: its end tells the child that nobody waits for the model any more.
+    let lifeline = child.stdin.take();
+    let status = child.wait().await?;
+    drop(lifeline);
     anyhow::ensure!(status.success(), "the training process failed ({status}); its message is above");
     Ok(())
 }

@@ -88,9 +88,21 @@ async fn answer(state: &AppState, request: Request, next: Next, about: &About) -
     }
     let limit = state.settings.request_time + if about.waits { WAIT_MAX } else { Duration::ZERO };
     match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) if state.settings.private => unshared(response),
         Ok(response) => response,
         Err(_) => Problem::new(ProblemType::TimedOut, "the request was given up").into_response(),
     }
+}
+
+/// The same answer, kept by the client's own cache only: it was given for a key.
+fn unshared(mut response: Response) -> Response {
+    if let Some(value) = response.headers_mut().get_mut(header::CACHE_CONTROL)
+        && let Some(rest) = value.to_str().ok().and_then(|text| text.strip_prefix("public"))
+        && let Ok(private) = HeaderValue::from_str(&format!("private{rest}"))
+    {
+        *value = private;
+    }
+    response
 }
 
 /// The client's id when it is short and plain, else a new one.

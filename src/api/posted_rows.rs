@@ -10,11 +10,17 @@ use crate::api::parameters;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_type::ProblemType;
 use crate::market::bar::{Bar, BarError, BarFields, Day};
+use crate::market::calendar;
 use crate::market::instrument::Symbol;
 use crate::store::prices::PostedRow;
 
 /// The source of rows that name none.
 const SOURCE_DEFAULT: &str = "api";
+/// Earlier days are refused.
+const FIRST_DAY: Day = match Day::from_ymd_opt(1900, 1, 1) {
+    Some(day) => day,
+    None => Day::MIN,
+};
 /// Longer names of sources are refused.
 const SOURCE_MAX_CHARS: usize = 64;
 const FIELDS: [&str; 9] = ["symbol", "day", "open", "high", "low", "close", "volume", "split", "dividend"];
@@ -36,11 +42,11 @@ struct Body<'a> {
     rows: Vec<&'a RawValue>,
 }
 
-/// Reads and checks a body. No row may lie after `today`.
+/// Reads and checks a body. No row may lie after `newest`, the newest session that has closed.
 ///
 /// # Errors
 /// 400 when it is not the JSON expected, 422 naming every bad field of every row.
-pub fn read(bytes: &[u8], today: Day) -> Result<Posted, Problem> {
+pub fn read(bytes: &[u8], newest: Day) -> Result<Posted, Problem> {
     let body: Body<'_> = serde_json::from_slice(bytes).map_err(malformed)?;
     let mut errors = Vec::new();
     let source = body.source.unwrap_or_else(|| SOURCE_DEFAULT.into());
@@ -54,7 +60,7 @@ pub fn read(bytes: &[u8], today: Day) -> Result<Posted, Problem> {
     let mut rows = Vec::with_capacity(body.rows.len());
     for (number, text) in body.rows.into_iter().enumerate() {
         let mut reader = RowReader { number, errors: &mut errors };
-        let Some(row) = reader.read(text, today) else { continue };
+        let Some(row) = reader.read(text, newest) else { continue };
         if !seen.insert((row.symbol.clone(), row.bar.day())) {
             reader.refuse("day", "is given more than once for this symbol");
         }
@@ -75,7 +81,7 @@ struct RowReader<'a> {
 }
 
 impl RowReader<'_> {
-    fn read(&mut self, text: &RawValue, today: Day) -> Option<PostedRow> {
+    fn read(&mut self, text: &RawValue, newest: Day) -> Option<PostedRow> {
         let Ok(row) = serde_json::from_str::<Map<String, Value>>(text.get()) else {
             self.refuse("row", "is not an object");
             return None;
@@ -85,14 +91,19 @@ impl RowReader<'_> {
             self.refuse(&short, &format!("is not known; known are {}", FIELDS.join(", ")));
         }
         let symbol = self.text(&row, "symbol", |t| Symbol::parse(t).map_err(|e| e.to_string()));
-        let day = self.text(&row, "day", parameters::day).filter(|day| self.is_past(*day, today));
+        let day = self.text(&row, "day", parameters::day).filter(|day| self.is_past(*day, newest));
         let [open, high, low, volume] = ["open", "high", "low", "volume"].map(|name| self.number(&row, name));
         let (split, dividend) = (self.number(&row, "split"), self.number(&row, "dividend"));
         let close = self.number(&row, "close");
         if !row.contains_key("close") || row["close"].is_null() {
             self.refuse("close", "is missing");
         }
-        let split = self.within(split.unwrap_or(1.0), "split", |s| s > 0.0, "must be above zero");
+        let split = self.within(
+            split.unwrap_or(1.0),
+            "split",
+            |s| (1e-4..=1e4).contains(&s),
+            "must be between 0.0001 and 10000",
+        );
         let dividend = self.within(dividend.unwrap_or(0.0), "dividend", |d| d >= 0.0, "must not be negative");
         let fields = BarFields { day: day?, open, high, low, close: close?, volume };
         for error in fields.broken_rules() {
@@ -135,11 +146,15 @@ impl RowReader<'_> {
         None
     }
 
-    fn is_past(&mut self, day: Day, today: Day) -> bool {
-        if day > today {
-            self.refuse("day", "lies in the future");
-        }
-        day <= today
+    fn is_past(&mut self, day: Day, newest: Day) -> bool {
+        let reason = match () {
+            () if day > newest => format!("is after {newest}, the newest session that has closed"),
+            () if day < FIRST_DAY => format!("is before {FIRST_DAY}"),
+            () if !calendar::is_session(day) => "is no session of the exchange".to_owned(),
+            () => return true,
+        };
+        self.refuse("day", &reason);
+        false
     }
 
     fn refuse(&mut self, field: &str, reason: &str) {
@@ -149,7 +164,10 @@ impl RowReader<'_> {
 
 fn field_of(error: &BarError) -> &'static str {
     match error {
-        BarError::NotFinite(name) | BarError::NotPositive(name, _) | BarError::OutsideRange(name, _) => name,
+        BarError::NotFinite(name)
+        | BarError::NotPositive(name, _)
+        | BarError::Implausible(name, _)
+        | BarError::OutsideRange(name, _) => name,
         BarError::NegativeVolume(_) => "volume",
         BarError::HighBelowLow { .. } => "high",
     }

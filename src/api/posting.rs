@@ -18,6 +18,7 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::ProblemType;
 use crate::api::state::AppState;
 use crate::api::tag;
+use crate::market::calendar;
 use crate::store::prices;
 
 /// Larger bodies are refused.
@@ -116,7 +117,7 @@ pub async fn post_prices(
     if !is_json(&headers) {
         return Err(Problem::new(ProblemType::UnsupportedMediaType, "send application/json"));
     }
-    let posted = posted_rows::read(&body.map_err(unread)?, Utc::now().date_naive())?;
+    let posted = posted_rows::read(&body.map_err(unread)?, calendar::newest_closed_session(Utc::now()))?;
     let recorded = prices::post(&state.pool, &posted.source, posted.rows).await?;
     Ok(Json(PostAnswer { inserted: recorded.inserted, revised: recorded.revised, unchanged: recorded.unchanged }))
 }

@@ -193,6 +193,8 @@ impl Item {
         let stale = is_stale(&published, now);
         let modified =
             if stale && !published.prices_stopped { stale_from(published.valid_until) } else { published.published_at };
+        // An answer that was stale when it was published has not changed since.
+        let modified = modified.max(published.published_at);
         let body = served(&published, stale);
         Self { symbol: published.symbol.clone(), ready: Arc::new(Ready::json(body, Some(modified))), published, stale }
     }

@@ -195,7 +195,10 @@ impl Columns {
     /// Puts a broken rule of the bar to the column that breaks it.
     fn blame(&self, line: u64, error: BarError) -> Finding {
         let field = match error {
-            BarError::NotFinite(name) | BarError::NotPositive(name, _) | BarError::OutsideRange(name, _) => name,
+            BarError::NotFinite(name)
+            | BarError::NotPositive(name, _)
+            | BarError::Implausible(name, _)
+            | BarError::OutsideRange(name, _) => name,
             BarError::NegativeVolume(_) => "volume",
             BarError::HighBelowLow { .. } => "high",
         };

@@ -63,7 +63,7 @@ pub async fn import(pool: &PgPool, paths: &[PathBuf]) -> anyhow::Result<ImportRe
                 report.files += 1;
             }
             Err(refusal) => {
-                phase.line(&format!("refused: {refusal}"));
+                phase.refuse(&refusal.to_string());
                 report.refused.push(refusal);
             }
         }
@@ -138,8 +138,15 @@ async fn record_content(
         Parsed::Prices(series) => {
             for one in series {
                 // A file without an adjusted close, or with nothing else, cannot know of actions.
-                let actions = Some(&one.actions[..]).filter(|a| !a.is_empty());
-                let rows = PriceRows { symbol: &one.symbol, bars: &one.bars, actions, source: name, restates: true };
+                let has_all_actions = !one.actions.is_empty();
+                let rows = PriceRows {
+                    symbol: &one.symbol,
+                    bars: &one.bars,
+                    actions: &one.actions,
+                    has_all_actions,
+                    source: name,
+                    restates: true,
+                };
                 recorded += bars::record(connection, recorded_at, &rows).await?;
             }
         }

@@ -53,6 +53,11 @@ impl Phase {
         }
     }
 
+    /// Writes a line about something refused, whatever messages are shown.
+    pub fn refuse(&self, text: &str) {
+        self.bar.suspend(|| tracing::error!("refused: {text}"));
+    }
+
     /// Ends the phase with one line that stays.
     pub fn finish(self, summary: &str) {
         let seconds = self.bar.elapsed().as_secs_f64();

@@ -42,7 +42,8 @@ struct Provenance {
 pub async fn replay(store: &Store, sequence: i64) -> anyhow::Result<Replay> {
     let row = ledger::entry(&store.pool, sequence).await?;
     let row = row.with_context(|| format!("the ledger has no entry {sequence}"))?;
-    let named: Named = serde_json::from_slice(&row.entry).context("the entry cannot be read")?;
+    let named: Named = serde_json::from_slice(&row.entry)
+        .with_context(|| format!("entry {sequence} cannot be read; `forecastd verify` finds what was changed"))?;
     anyhow::ensure!(
         named.provenance.code_version == CODE_VERSION,
         "entry {sequence} was computed by forecastd {}, this is {CODE_VERSION}; replay it with that version",

@@ -34,8 +34,14 @@ pub async fn record(store: &Store, market: &SimulatedMarket) -> Result<(), Store
     for rows in &market.rows {
         let symbol = &rows.instrument.symbol;
         instruments::describe(&mut transaction, &rows.instrument, recorded_at).await?;
-        let prices =
-            PriceRows { symbol, bars: &rows.bars, actions: Some(&rows.actions), source: SOURCE, restates: false };
+        let prices = PriceRows {
+            symbol,
+            bars: &rows.bars,
+            actions: &rows.actions,
+            has_all_actions: true,
+            source: SOURCE,
+            restates: false,
+        };
         bars::record(&mut transaction, recorded_at, &prices).await?;
         filings::record(&mut transaction, recorded_at, (symbol, &rows.filings), SOURCE).await?;
     }

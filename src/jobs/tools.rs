@@ -73,6 +73,14 @@ pub fn lower_priority() {
     }
 }
 
+/// Ends this process when its standard input ends, as it does when the parent is killed.
+pub fn stop_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+}
+
 /// Prints the description of the HTTP interface.
 ///
 /// # Errors

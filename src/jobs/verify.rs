@@ -52,6 +52,9 @@ pub enum Broken {
     /// A signature does not belong to the entry that it names.
     #[error("the signed head of entry {0} is not the entry's: its hash or its signature is wrong")]
     Signature(i64),
+    /// A publication's last entry has no signature.
+    #[error("entry {0} ends a publication, and its signature is missing")]
+    Unsigned(i64),
     /// A head was signed by another key than this installation's.
     #[error("the head of entry {sequence} was signed by key {found}, not by this installation's key {expected}")]
     Signer {
@@ -96,8 +99,14 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
             if !publications.get(&entry.publication).is_some_and(|p| is_recorded(entry, p)) {
                 return Err(Broken::Publication(head.sequence));
             }
+            let mut is_signed_here = false;
             while let Some(signed) = signed.next_if(|s| s.head.sequence <= head.sequence) {
                 check_signature(&signed, head, expect.public_key)?;
+                is_signed_here = true;
+            }
+            let ends_publication = publications.get(&entry.publication).is_some_and(|p| p.2 == head.sequence);
+            if ends_publication && !is_signed_here {
+                return Err(Broken::Unsigned(head.sequence));
             }
             if expect.entry.is_some_and(|(sequence, _)| sequence == head.sequence) {
                 seen = Some(head.hash);
@@ -110,6 +119,9 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     }
     if let Some(signed) = signed.next() {
         return Err(Broken::Missing(signed.head.sequence));
+    }
+    if publications.values().any(|(.., last)| *last > head.sequence) {
+        return Err(Broken::Missing(head.sequence + 1));
     }
     if let Some((sequence, expected)) = expect.entry
         && seen != Some(expected)

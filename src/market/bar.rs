@@ -38,6 +38,11 @@ pub struct BarFields {
 /// Relative slack of the comparisons between prices, for sources that round each field on its own.
 const ROUNDING: f64 = 1e-6;
 
+/// Prices outside are mistakes: adjusted prices of old shares are far above, the dearest share far below.
+const PLAUSIBLE_PRICES: std::ops::RangeInclusive<f64> = 1e-7..=1e9;
+/// No instrument trades more units a day.
+const PLAUSIBLE_VOLUME: f64 = 1e14;
+
 impl BarFields {
     /// Every rule that the fields break, in a fixed order; empty for a good bar.
     #[must_use]
@@ -48,12 +53,14 @@ impl BarFields {
             match price {
                 Some(p) if !p.is_finite() => broken.push(BarError::NotFinite(name)),
                 Some(p) if p <= 0.0 => broken.push(BarError::NotPositive(name, p)),
+                Some(p) if !PLAUSIBLE_PRICES.contains(&p) => broken.push(BarError::Implausible(name, p)),
                 _ => {}
             }
         }
         match volume {
             Some(v) if !v.is_finite() => broken.push(BarError::NotFinite("volume")),
             Some(v) if v < 0.0 => broken.push(BarError::NegativeVolume(v)),
+            Some(v) if v > PLAUSIBLE_VOLUME => broken.push(BarError::Implausible("volume", v)),
             _ => {}
         }
         if let (Some(high), Some(low)) = (high, low)
@@ -124,6 +131,9 @@ pub enum BarError {
     /// Less than zero shares.
     #[error("volume must not be negative, not {0}")]
     NegativeVolume(f64),
+    /// Far from any price or volume that was ever traded.
+    #[error("{0} {1} is not plausible")]
+    Implausible(&'static str, f64),
     /// The range is upside down.
     #[error("high {high} is below low {low}")]
     HighBelowLow {

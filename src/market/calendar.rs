@@ -35,6 +35,13 @@ pub fn last_session_until(day: Day) -> Day {
     day.iter_days().rev().find(|d| is_session(*d)).unwrap_or(day)
 }
 
+/// The newest session that has closed at an instant.
+#[must_use]
+pub fn newest_closed_session(now: DateTime<Utc>) -> Day {
+    let today = last_session_until(now.date_naive());
+    if close_of(today) <= now { today } else { last_session_until(today.pred_opt().unwrap_or(today)) }
+}
+
 /// Sessions in the half-open range (`from`, `to`].
 #[must_use]
 pub fn sessions_between(from: Day, to: Day) -> usize {
@@ -147,6 +154,14 @@ mod tests {
         assert_eq!(next_session(day(2024, 9, 27)), day(2024, 9, 30));
         assert_eq!(sessions_between(day(2024, 9, 30), day(2024, 10, 28)), 20);
         assert_eq!((2013..2024).map(|y| sessions_between(day(y - 1, 12, 31), day(y, 12, 31))).sum::<usize>(), 2768);
+    }
+
+    #[test]
+    fn a_session_counts_once_it_has_closed() {
+        let at = |text: &str| newest_closed_session(text.parse().unwrap());
+        assert_eq!(at("2024-09-30T19:59:59Z"), day(2024, 9, 27));
+        assert_eq!(at("2024-09-30T20:00:00Z"), day(2024, 9, 30));
+        assert_eq!(at("2024-10-06T12:00:00Z"), day(2024, 10, 4));
     }
 
     #[test]

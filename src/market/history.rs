@@ -66,7 +66,8 @@ pub struct InstrumentHistory {
 /// Everything known at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// Ascending sessions: every day on which an instrument that is not an index has a bar.
+    /// Ascending sessions: every day on which an instrument that is not an index has a bar, and which is a session of the
+    /// exchange or one of most instruments. A bar on another day is left out; the return of the next one spans it.
     pub sessions: Vec<Day>,
     /// Instruments, ascending by symbol.
     pub instruments: Vec<InstrumentHistory>,
@@ -88,6 +89,7 @@ impl History {
             .collect();
         sessions.sort_unstable();
         sessions.dedup();
+        sessions.retain(|day| calendar::is_session(*day) || is_common(&rows, *day));
         let instruments = rows.into_iter().map(|r| lay_out(r, &sessions)).collect();
         Self { sessions, instruments, factors }
     }
@@ -181,6 +183,17 @@ impl InstrumentHistory {
     }
 }
 
+/// Whether at least half of the instruments that traded within ten days have a bar on the day, so that it is a session of
+/// another exchange and not a stray row or an instrument that trades on Sundays.
+fn is_common(rows: &[InstrumentRows], day: Day) -> bool {
+    let newest_bar = |r: &InstrumentRows| {
+        let count = r.bars.partition_point(|b| b.day() <= day);
+        r.bars[..count].last().map(|b| (day - b.day()).num_days())
+    };
+    let ages: Vec<i64> = rows.iter().filter_map(newest_bar).filter(|age| *age < 10).collect();
+    2 * ages.iter().filter(|age| **age == 0).count() >= ages.len()
+}
+
 fn lay_out(rows: InstrumentRows, sessions: &[Day]) -> InstrumentHistory {
     let empty = || vec![f64::NAN; sessions.len()];
     let mut laid = InstrumentHistory {
@@ -201,13 +214,13 @@ fn lay_out(rows: InstrumentRows, sessions: &[Day]) -> InstrumentHistory {
     let mut previous: Option<f64> = None;
     for bar in &rows.bars {
         let fields = bar.fields();
-        // Actions on days without a bar apply to the next bar.
+        let Ok(t) = sessions.binary_search(&fields.day) else { continue };
+        // Actions on days without a bar, or off the sessions, apply to the next bar.
         let mut action = Action { day: fields.day, split: 1.0, dividend: 0.0 };
         while let Some(a) = actions.next_if(|a| a.day <= fields.day) {
             action.dividend += a.dividend / action.split;
             action.split *= a.split;
         }
-        let Ok(t) = sessions.binary_search(&fields.day) else { continue };
         laid.open[t] = fields.open.unwrap_or(f64::NAN);
         laid.high[t] = fields.high.unwrap_or(f64::NAN);
         laid.low[t] = fields.low.unwrap_or(f64::NAN);

@@ -17,9 +17,10 @@ pub struct PriceRows<'a> {
     pub symbol: &'a Symbol,
     /// Bars, ascending by day, one a day.
     pub bars: &'a [Bar],
-    /// Actions on days of these bars; a day without one means that there was none. `None` when the source does not know
-    /// of actions: then the stored ones stay.
-    pub actions: Option<&'a [Action]>,
+    /// Actions on days of these bars.
+    pub actions: &'a [Action],
+    /// Whether a day without an action means that there was none; otherwise a stored action stays.
+    pub has_all_actions: bool,
     /// Name of the source.
     pub source: &'a str,
     /// Whether the source restates its past after splits and dividends, as downloads do, so that prices which differ
@@ -58,7 +59,7 @@ pub async fn record(
 ) -> Result<Recorded, StoreError> {
     let id = instruments::lock(connection, rows.symbol).await?;
     let stored = in_force(connection, id, rows).await?;
-    let incoming = Incoming { bars: rows.bars, actions: rows.actions.unwrap_or_default() };
+    let incoming = Incoming { bars: rows.bars, actions: rows.actions };
     let incoming = if rows.restates { basis::rebase(incoming, &stored) } else { basis::as_stated(incoming) };
     let mut recorded = Recorded::default();
     let mut copy = BinaryRows::new();
@@ -77,7 +78,7 @@ pub async fn record(
         copy.copy(connection, COPY_BARS).await?;
     }
     let changed_actions =
-        record_actions(connection, recorded_at, (id, rows.source, rows.actions.is_some()), &incoming, &stored).await?;
+        record_actions(connection, recorded_at, (id, rows.source, rows.has_all_actions), &incoming, &stored).await?;
     if recorded.revised == 0 && changed_actions > 0 {
         recorded.revised += changed_actions;
         recorded.unchanged = recorded.unchanged.saturating_sub(changed_actions);

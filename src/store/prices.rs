@@ -93,7 +93,8 @@ pub async fn price_rows(pool: &PgPool, symbol: &Symbol, range: &PriceRange) -> R
     .await?)
 }
 
-/// Records posted rows, all or nothing. Rows must be one a symbol and day.
+/// Records posted rows, all or nothing. Rows must be one a symbol and day. A field that a row does not have says nothing
+/// against the stored one; an action, once stored, is changed by another action of that day.
 ///
 /// A caller who goes away does not stop the recording: a COPY that is dropped halfway would leave its connection with an
 /// answer that nobody has read.
@@ -121,7 +122,8 @@ async fn record(pool: &PgPool, source: &str, rows: &[PostedRow]) -> Result<Recor
             .filter(|r| r.split != 1.0 || r.dividend != 0.0)
             .map(|r| Action { day: r.bar.day(), split: r.split, dividend: r.dividend })
             .collect();
-        let price_rows = PriceRows { symbol, bars: &prices, actions: Some(&actions), source, restates: false };
+        let price_rows =
+            PriceRows { symbol, bars: &prices, actions: &actions, has_all_actions: false, source, restates: false };
         recorded += bars::record(&mut transaction, recorded_at, &price_rows).await?;
     }
     transaction.commit().await?;
