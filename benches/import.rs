@@ -20,7 +20,11 @@ const TABLES: [(&str, &str, &str); 3] = [
         "create table bare (like bars, primary key (instrument_id, day, recorded_at))",
         "copy bare from stdin (format binary)",
     ),
-    ("  and checks", "create table checked (like bars including all)", "copy checked from stdin (format binary)"),
+    (
+        "  and checks and other indexes",
+        "create table checked (like bars including all)",
+        "copy checked from stdin (format binary)",
+    ),
     (
         "  and the reference to instruments",
         "create table referring (like bars including all, foreign key (instrument_id) references instruments)",

@@ -1,6 +1,7 @@
 //! What a publication says: every instrument at every horizon, in the form of the contract.
 
 use chrono::{DateTime, Utc};
+use forecastd::jobs::import::import;
 use forecastd::market::calendar;
 use forecastd::market::horizon::Horizon;
 use forecastd::opinion::envelope::DISCLAIMER;
@@ -8,9 +9,9 @@ use forecastd::store::ledger::LedgerRow;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::support::market::{LAST_DAY, market};
+use crate::support::market::{LAST_DAY, market, real_data};
 use crate::support::publishing::{entries, newest, said, train_and_publish};
-use crate::support::store::simulated;
+use crate::support::store::{real, simulated};
 
 const HORIZONS: [&str; 5] = ["1w", "4w", "13w", "26w", "52w"];
 
@@ -196,4 +197,25 @@ fn check_numbers(row: &LedgerRow) {
         }
         _ => {}
     }
+}
+
+#[sqlx::test]
+async fn real_prices_give_reasoned_answers(options: PgPoolOptions, connect: PgConnectOptions) {
+    let Some(data) = real_data("real_prices_give_reasoned_answers") else { return };
+    let opened = real(options, connect).await;
+    import(&opened.store.pool, &[data]).await.unwrap();
+    let published = train_and_publish(&opened.store, 0).await;
+    assert_eq!(published.as_of, LAST_DAY);
+    let rows = entries(&opened.store).await;
+    rows.iter().for_each(check_nulls);
+    let signal = said(newest(&rows, "signal", Some("BABA"), "4w"));
+    assert_eq!((&signal["action"], &signal["basis"]), (&Value::from("hold"), &Value::from("strict")));
+    assert_eq!(signal["simulated"], false);
+    assert!((number(&signal["price"]["last"]) - 106.12).abs() < 0.01);
+    let rating = said(newest(&rows, "rating", Some("BABA"), "4w"));
+    assert!(rating["long_term"]["grade"].is_string() && rating["reasons"].get("long_term").is_none(), "{rating}");
+    let ranks = said(newest(&rows, "ranks", None, "4w"));
+    let actions = |action: &str| ranks["ranks"].as_array().unwrap().iter().filter(|r| r["action"] == action).count();
+    let (sell, hold, buy) = (actions("sell"), actions("hold"), actions("buy"));
+    assert!(hold > 2 * (sell + buy) && sell + hold + buy > 120, "{sell} sell, {hold} hold, {buy} buy");
 }

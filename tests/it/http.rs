@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use forecastd::jobs::keys::create;
+use forecastd::market::calendar::is_session;
 use forecastd::store::chain::{self, NewEntry, Publication, chain_hash};
 use forecastd::store::keys::{self, StoredKey, hash_secret};
 use forecastd::store::models::{self, StoredModel};
@@ -144,7 +145,8 @@ async fn a_client_that_hangs_up_spoils_nothing(options: PgPoolOptions, connect: 
     let opened = real(options, connect).await;
     let service = Service::of(&opened.store).await;
     let key = key(&opened.store, "ingest").await;
-    let day = |k: u64| LAST_DAY - chrono::Days::new(k);
+    let sessions: Vec<_> = LAST_DAY.iter_days().rev().filter(|day| is_session(*day)).take(800).collect();
+    let day = |k: u64| sessions[usize::try_from(k).unwrap()];
     let rows = |symbol: &str| body((0..800).map(|k| json!({"symbol": symbol, "day": day(k), "close": 10.5})).collect());
     for attempt in 0..60u64 {
         let (symbol, patience) = (format!("S{attempt}"), Duration::from_micros(250 * attempt));

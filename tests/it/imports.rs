@@ -357,3 +357,19 @@ async fn what_a_folder_holds_is_read_in_its_layout(options: PgPoolOptions, conne
     let nothing = import(&opened.store.pool, &[empty.path().to_owned()]).await.unwrap_err();
     assert!(nothing.to_string().contains("no CSV file"), "{nothing}");
 }
+
+#[sqlx::test]
+async fn a_row_without_its_instrument_or_factor_is_refused(options: PgPoolOptions, connect: PgConnectOptions) {
+    let opened = real(options, connect).await;
+    for statement in [
+        "insert into bars (instrument_id, day, recorded_at, known_at, known_at_assumed, close, source)
+         values (77, '2024-09-30', now(), now(), true, 1, 'x')",
+        "insert into actions (instrument_id, day, recorded_at, known_at, known_at_assumed, split, dividend, source)
+         values (77, '2024-09-30', now(), now(), true, 1, 1, 'x')",
+        "insert into observations (factor_id, day, recorded_at, known_at, known_at_assumed, value, source)
+         values (77, '2024-09-30', now(), now(), true, 1, 'x')",
+    ] {
+        let error = sqlx::query(statement).execute(&opened.store.pool).await.expect_err(statement).to_string();
+        assert!(error.contains("that does not exist"), "{error}");
+    }
+}

@@ -28,15 +28,18 @@ fn publication() -> Publication {
         publication: Uuid::now_v7(),
         as_of: AS_OF,
         published_at: Utc::now().trunc_subsecs(0),
-        known_until: Utc::now(),
-        recorded_until: Utc::now(),
+        known_until: Utc::now().trunc_subsecs(6),
+        recorded_until: Utc::now().trunc_subsecs(6),
         model_id: "2024-09-30.test".into(),
     }
 }
 
 fn entry(symbol: &str, of: &Publication) -> NewEntry {
     let said = json!({
-        "as_of": AS_OF, "horizon": "4w", "kind": "signal", "late": true, "provenance": {"publication": of.publication},
+        "as_of": AS_OF, "horizon": "4w", "kind": "signal", "late": true, "model_id": of.model_id,
+        "provenance": {
+            "publication": of.publication, "known_until": of.known_until, "recorded_until": of.recorded_until,
+        },
         "published_at": of.published_at, "symbol": symbol, "valid_until": VALID_UNTIL,
     });
     NewEntry {
@@ -209,7 +212,9 @@ async fn the_trigger_takes_only_the_next_entry_of_the_chain(options: PgPoolOptio
         }
     }
     insert(&opened.store.pool, 6, head.hash, right).await.unwrap();
-    assert_eq!(verify(&opened.store.pool, Expectations::default()).await.unwrap().sequence, 6);
+    // The chain takes it, and still it belongs to no publication: whoever adds an entry alone is found.
+    let broken = verify(&opened.store.pool, Expectations::default()).await.unwrap_err();
+    assert!(matches!(broken, Broken::Publication(6)), "{broken}");
 }
 
 #[sqlx::test]

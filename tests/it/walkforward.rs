@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use forecastd::cli::{EvaluateArgs, MODELS};
+use forecastd::config::RecipeConfig;
 use forecastd::evaluation::forecasts::Forecasts;
-use forecastd::evaluation::split::decisions_every;
+use forecastd::evaluation::split::{decisions_every, decisions_on};
 use forecastd::forecast::evaluation::{SERVED, WalkRequest, Walked, walk};
 use forecastd::forecast::prepared::Prepared;
 use forecastd::forecast::training::FitRequest;
@@ -171,11 +172,13 @@ async fn an_empty_store_says_what_to_do(options: PgPoolOptions, connect: PgConne
     assert!(error.contains("forecastd import"), "{error}");
 }
 
-/// The forecasts of all models on the decision days up to a day.
-fn walked(history: History, until: Day) -> Walked {
+/// The forecasts of all models on the decision days between two days.
+fn walked(history: History, (from, until): (Day, Day), members: u32) -> Walked {
     let prepared = Prepared::new(history);
-    let (settings, recipe) = (train::settings(&recipe(0)), train::recipe(&recipe(0)));
-    let decisions = decisions_every(&prepared.history.sessions, day("2022-06-01"), until, 40);
+    let (settings, recipe) = (train::settings(&recipe(members)), train::recipe(&recipe(members)));
+    let mut decisions = decisions_every(&prepared.history.sessions, from, until, 40);
+    // The last day known to the shorter history, where a look ahead would show first.
+    decisions.extend(decisions_on(&prepared.history.sessions, &[until]));
     let horizons = [Horizon::OneWeek, Horizon::FourWeeks, Horizon::Year];
     let request = WalkRequest {
         prepared: &prepared,
@@ -189,20 +192,35 @@ fn walked(history: History, until: Day) -> Walked {
     walk(&request, &control, &|_| ()).unwrap()
 }
 
+fn same<Row: PartialEq + std::fmt::Debug>(model: &str, one: &[Row], other: &[Row]) {
+    let different = one.iter().zip(other).find(|(a, b)| a != b);
+    assert!(different.is_none() && one.len() == other.len(), "{model}: {different:?}");
+}
+
 #[test]
 fn a_walk_knows_nothing_of_later_days() {
-    let until = day("2023-10-31");
-    let history = market(9, 1000).history();
-    let cut = history.until(until);
-    assert!(cut.sessions.len() + 100 < history.sessions.len());
-    let (whole, cut) = (walked(history, until), walked(cut, until));
-    assert!(whole.forecasts[SERVED].ranks[&20].len() > 50);
-    for (model, forecasts) in &whole.forecasts {
-        let Forecasts { ranks, volatility, quantiles, direction } = &cut.forecasts[model];
-        assert_eq!(&forecasts.ranks, ranks, "{model}");
-        assert_eq!(&forecasts.volatility, volatility, "{model}");
-        assert_eq!(&forecasts.quantiles, quantiles, "{model}");
-        assert_eq!(&forecasts.direction, direction, "{model}");
+    // Without a network, and with one that is trained anew at the first session of 2024.
+    for (members, sessions, from, until) in
+        [(0, 1000, "2022-06-01", "2023-10-31"), (1, 1100, "2023-12-01", "2024-05-31")]
+    {
+        let span = (day(from), day(until));
+        let history = market(9, sessions).history();
+        let cut = history.until(span.1);
+        assert!(cut.sessions.len() + 60 < history.sessions.len());
+        let (whole, cut) = (walked(history, span, members), walked(cut, span, members));
+        assert!(whole.forecasts[SERVED].ranks[&20].len() >= 24);
+        assert_eq!(whole.decisions.is_empty(), members == 0);
+        for (model, forecasts) in &whole.forecasts {
+            let silent = model == "network" && members == 0;
+            let Forecasts { ranks, volatility, quantiles, direction } = &cut.forecasts[model];
+            assert_eq!(silent, ranks.is_empty() && volatility.is_empty() && direction.is_empty(), "{model}");
+            for (horizon, rows) in ranks {
+                same(model, &forecasts.ranks[horizon], rows);
+            }
+            same(model, &forecasts.volatility, volatility);
+            same(model, &forecasts.quantiles, quantiles);
+            same(model, &forecasts.direction, direction);
+        }
     }
 }
 
@@ -212,6 +230,7 @@ async fn evaluate_real(store: &Store, data: &Path, out: &Path) {
     assert!(report.refused.is_empty(), "{:?}", report.refused);
     let asked = EvaluateArgs {
         models: ["cov252", "har", "harx2"].map(String::from).to_vec(),
+        recipe: RecipeConfig { scenarios: 8000, ..recipe(0) },
         ..arguments(out, day("2016-01-01"), day("2024-08-31"))
     };
     evaluate(store, &asked).await.unwrap();
@@ -222,9 +241,7 @@ async fn benchmarks_score_on_real_prices_what_is_known_of_them(options: PgPoolOp
     let Some(data) = real_data("benchmarks_score_on_real_prices_what_is_known_of_them") else { return };
     let opened = real(options, connect).await;
     let out = tempfile::tempdir().unwrap();
-    let begun = std::time::Instant::now();
     evaluate_real(&opened.store, &data, out.path()).await;
-    eprintln!("took {:?}", begun.elapsed());
     let scores = json(&out.path().join("scores.json"));
     let mean = |model: &str, head: &str, loss: &str| scores[model][head][0][loss]["overall"]["mean"].as_f64().unwrap();
     for (model, head, loss, low, high) in [
@@ -233,7 +250,6 @@ async fn benchmarks_score_on_real_prices_what_is_known_of_them(options: PgPoolOp
         ("harx2", "volatility", "qlike", 0.435, 0.45),
     ] {
         let found = mean(model, head, loss);
-        eprintln!("{model} {loss} {found:.5}");
         assert!((low..=high).contains(&found), "{model} {loss} is {found}, known is {low} to {high}");
     }
 }
