@@ -109,7 +109,7 @@ fn check_nulls(row: &LedgerRow) {
         );
     }
     for (path, _) in said["reasons"].as_object().unwrap() {
-        let value = path.split('.').fold(Some(&said), |at, name| at?.get(name));
+        let value = path.split('.').try_fold(&said, |at, name| at.get(name));
         // Reasons of list elements and the remark on the balance sheet have no single place.
         let elsewhere = path.starts_with("actions.") || path == "balance_sheet" || path == "ranks";
         assert!(elsewhere || value.is_none_or(Value::is_null), "{}: {path} has a value and a reason", row.kind);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use forecastd::market::bar::{Action, Bar, Day};
@@ -123,9 +124,10 @@ pub fn write_folder(folder: &Path, market: &SimulatedMarket) {
 /// The folder of real data that `FORECASTD_TEST_DATA` names; says which data a test uses.
 pub fn real_data(test: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("FORECASTD_TEST_DATA").map(PathBuf::from).filter(|f| !f.as_os_str().is_empty());
-    match &folder {
-        Some(folder) => eprintln!("{test}: real data of {}", folder.display()),
-        None => eprintln!("{test}: FORECASTD_TEST_DATA is not set; simulated data only"),
-    }
+    // Written past the capture of test output, so that it is seen.
+    let _ = match &folder {
+        Some(folder) => writeln!(std::io::stderr(), "{test}: real data of {}", folder.display()),
+        None => writeln!(std::io::stderr(), "{test}: skipped, FORECASTD_TEST_DATA is not set; the others simulate"),
+    };
     folder
 }
