@@ -126,7 +126,7 @@ async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<Ex
             done.head.sequence,
             hex::encode(done.head.hash)
         ),
-        None => println!("the newest session was published already; --again publishes it anew"),
+        None => println!("nothing new was recorded since the last publication; --again publishes anew"),
     }
     Ok(ExitCode::SUCCESS)
 }

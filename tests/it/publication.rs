@@ -106,6 +106,40 @@ async fn without_news_nothing_is_published(options: PgPoolOptions, connect: PgCo
     assert_eq!(second.head.sequence, 2 * first.head.sequence);
 }
 
+#[sqlx::test]
+async fn a_correction_and_what_becomes_known_are_news(options: PgPoolOptions, connect: PgConnectOptions) {
+    let mut market = market(4, 420);
+    let opened = simulated(options, connect, &market).await;
+    let (store, signer) = (&opened.store, signer());
+    // The next session's prices, posted before its close.
+    sqlx::query(
+        "insert into bars (instrument_id, day, recorded_at, known_at, known_at_assumed, close, source)
+         select instrument_id, '2024-10-01', clock_timestamp(), clock_timestamp() + interval '1 hour', true, close, 'test'
+         from bars where day = '2024-09-30'",
+    )
+    .execute(&opened.owner)
+    .await
+    .unwrap();
+    let first = train_and_publish(store, 0).await;
+    assert_eq!((first.as_of, publish(store, &signer.0, false).await.unwrap()), (LAST_DAY, None));
+    // An hour later.
+    sqlx::query("update bars set known_at = clock_timestamp() where day = '2024-10-01'")
+        .execute(&opened.owner)
+        .await
+        .unwrap();
+    let second = publish(store, &signer.0, false).await.unwrap().expect("the session has closed");
+    assert_eq!(second.as_of, LAST_DAY.succ_opt().unwrap());
+    assert_eq!(publish(store, &signer.0, false).await.unwrap(), None);
+    let old = market.rows[1].bars[400].fields();
+    let close = old.close * 1.01;
+    let high = old.high.map(|h| h.max(close));
+    market.rows[1].bars[400] = Bar::new(BarFields { close, high, ..old }).unwrap();
+    simulate::record(store, &market).await.unwrap();
+    let third = publish(store, &signer.0, false).await.unwrap().expect("a correction changes the answers");
+    assert_eq!((third.as_of, third.entries), (second.as_of, second.entries));
+    assert_eq!(publish(store, &signer.0, false).await.unwrap(), None);
+}
+
 /// Lets the prices of an instrument swing by so much a day from a day on.
 fn shake(market: &mut SimulatedMarket, instrument: usize, after: Day, swing: f64) {
     let rows = &mut market.rows[instrument];
