@@ -142,7 +142,3 @@ create trigger actions_refer_trigger after insert on actions
     referencing new table as added for each statement execute function refers_to_instrument();
 create trigger observations_refer_trigger after insert on observations
     referencing new table as added for each statement execute function refers_to_factor();
-
--- Whether anything came in after a publication is asked at every start; rows come in the order of time.
-create index bars_recorded_at_index on bars using brin (recorded_at);
-create index observations_recorded_at_index on observations using brin (recorded_at);

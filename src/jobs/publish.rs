@@ -64,7 +64,7 @@ async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Res
     let model_id = models::newest(&store.pool).await?.context("there is no model yet; run `forecastd train`")?;
     let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
     if let Some(last) = &last
-        && !chain::anything_recorded_after(&store.pool, last.recorded_until).await?
+        && !chain::is_overtaken_by_rows(&store.pool, last).await?
     {
         return Ok(None);
     }

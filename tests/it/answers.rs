@@ -2,15 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use forecastd::jobs::import::import;
+use forecastd::jobs::replay::{Replay, replay};
+use forecastd::jobs::simulate;
+use forecastd::jobs::train::train;
 use forecastd::market::calendar;
 use forecastd::market::horizon::Horizon;
 use forecastd::opinion::envelope::DISCLAIMER;
 use forecastd::store::ledger::LedgerRow;
 use serde_json::Value;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::support::market::{LAST_DAY, market, real_data};
-use crate::support::publishing::{entries, newest, said, train_and_publish};
+use crate::support::publishing::{entries, newest, recipe, said, train_and_publish};
 use crate::support::store::{real, simulated};
 
 const HORIZONS: [&str; 5] = ["1w", "4w", "13w", "26w", "52w"];
@@ -218,4 +222,24 @@ async fn real_prices_give_reasoned_answers(options: PgPoolOptions, connect: PgCo
     let actions = |action: &str| ranks["ranks"].as_array().unwrap().iter().filter(|r| r["action"] == action).count();
     let (sell, hold, buy) = (actions("sell"), actions("hold"), actions("buy"));
     assert!(hold > 2 * (sell + buy) && sell + hold + buy > 120, "{sell} sell, {hold} hold, {buy} buy");
+}
+
+#[sqlx::test]
+async fn the_smallest_markets_are_answered(options: PgPoolOptions, connect: PgConnectOptions) {
+    let opened = simulated(options, connect, &market(0, 0)).await;
+    let error = train(&opened.store, &recipe(0)).await.unwrap_err().to_string();
+    assert!(error.contains("forecastd import"), "{error}");
+    for (instruments, sessions) in [(1, 1), (1, 2), (2, 30), (4, 260), (5, 361), (7, 520)] {
+        simulate::record(&opened.store, &market(instruments, sessions)).await.unwrap();
+        let published = train_and_publish(&opened.store, 1).await;
+        let rows = entries(&opened.store).await;
+        assert_eq!((published.as_of, rows.len()), (LAST_DAY, instruments * 16 + 5), "{instruments} x {sessions}");
+        rows.iter().for_each(check_nulls);
+        let last = rows.len() as i64;
+        assert!(matches!(replay(&opened.store, last).await.unwrap(), Replay::Same(_)), "{instruments} x {sessions}");
+        let own =
+            "instruments, descriptions, bars, actions, factors, observations, filings, models, publications, ledger";
+        let clear = AssertSqlSafe(format!("truncate {own}, ledger_heads cascade"));
+        sqlx::query(clear).execute(&opened.owner).await.unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use forecastd::store::pool::lock_ledger;
 use forecastd::store::signing::{HeadSigner, is_signed};
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Executor, PgPool};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
 use uuid::Uuid;
 
 use crate::support::market::{LAST_DAY, market};
@@ -247,13 +247,13 @@ async fn every_other_change_by_the_owner_is_found(options: PgPoolOptions, connec
         ("update ledger_heads set hash = sha256('x') where sequence = 5", "entry 5"),
         ("delete from ledger where sequence > 3", "entry 5"),
     ];
+    for (table, reference) in [("ledger_heads", "ledger_heads_sequence_fkey"), ("ledger", "ledger_publication_fkey")] {
+        let drop = AssertSqlSafe(format!("alter table {table} drop constraint {reference}"));
+        opened.owner.execute(drop).await.unwrap();
+    }
     let mut missed = vec![];
     for (change, named) in cases {
-        let mut transaction = opened.owner.begin().await.unwrap();
-        // Triggers of the replica role are off, those behind foreign keys included.
-        transaction.execute("set local session_replication_role = replica").await.unwrap();
-        transaction.execute(change).await.unwrap();
-        transaction.commit().await.unwrap();
+        opened.owner.execute(change).await.unwrap();
         let broken = verify(&opened.store.pool, Expectations::default()).await;
         let text = broken.map_or_else(|broken| broken.to_string(), |_| "nothing".into());
         missed.extend((!text.contains(named)).then(|| format!("{change}: found {text}")));

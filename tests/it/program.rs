@@ -44,7 +44,7 @@ fn serving_survives_stops_kills_and_company() {
     assert!(folder.done(&["keys", "list"]).contains("nightly"));
     folder.done(&["health", "--address", &server.address.to_string()]);
     let again = folder.done(&["publish"]);
-    assert!(again.contains("published already"), "{again}");
+    assert!(again.contains("--again"), "{again}");
 
     // Another service is refused and does no harm.
     let refused = folder.failed(&["serve", "--listen", "127.0.0.1:0"]);
@@ -76,6 +76,28 @@ fn serving_survives_stops_kills_and_company() {
     assert!(server.wait().success());
     assert!(folder.done(&["verify"]).contains(&first.1), "without a service the command starts the store itself");
     assert!(folder.postmaster().is_none(), "and stops it");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_training_ends_with_its_service() {
+    let folder = DataFolder::new();
+    for signal in [Signal::KILL, Signal::TERM] {
+        let server = Server::start_training(&folder);
+        assert_eq!(server.found("/healthz")["status"], "ok");
+        assert_eq!((server.get("/readyz").0, server.get("/signal/SIM-PLANTED").0), (503, 503));
+        let started = server.descendants();
+        assert!(started.len() >= 3, "training, watchdog, Postgres: {started:?}");
+        server.signal(signal);
+        let status = server.wait();
+        assert_eq!(status.success(), signal == Signal::TERM, "{status}");
+        for process in started {
+            assert!(is_gone_within(WATCHDOG, process), "{process} outlives its service after {signal:?}");
+        }
+    }
+    let server = Server::start(&folder, &[]);
+    assert_eq!(server.found("/readyz")["status"], "ready", "an interrupted first start is made good by the second");
+    assert!(server.stop().success());
 }
 
 #[test]

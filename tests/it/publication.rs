@@ -199,6 +199,16 @@ async fn changes_are_dated_by_the_publication_that_made_them(options: PgPoolOpti
     assert!(changed > 0 && kept > 0, "{changed} changed, {kept} kept");
 }
 
+/// Raises the newer half of the closes up to a day.
+fn revise(market: &mut SimulatedMarket, until: Day) {
+    for rows in &mut market.rows {
+        for bar in rows.bars.iter_mut().filter(|b| b.day() <= until).skip(500) {
+            let fields = BarFields { open: None, high: None, low: None, close: bar.close() * 1.5, ..bar.fields() };
+            *bar = Bar::new(fields).unwrap();
+        }
+    }
+}
+
 /// The answers that a history gives under a model and a header.
 fn answers(history: History, model: &models::StoredModel, header: &Header) -> Vec<Composed> {
     let (state, network) = open_model(model).unwrap();
@@ -220,10 +230,8 @@ async fn answers_know_nothing_of_rows_beyond_the_cutoffs(options: PgPoolOptions,
     let opened = simulated(options, connect, &early).await;
     let store = &opened.store;
     train_and_publish(store, 1).await;
-    let (publication, first, _) = {
-        let row = entries(store).await.swap_remove(0);
-        chain::publication(&store.pool, row.publication).await.unwrap().unwrap()
-    };
+    let row = entries(store).await.swap_remove(0);
+    let (publication, first, _) = chain::publication(&store.pool, row.publication).await.unwrap().unwrap();
     let model = models::find(&store.pool, &publication.model_id).await.unwrap().unwrap();
     let known_until = calendar::close_of(day);
     let load = async |known, recorded| load(&store.pool, known, recorded, Revisions::Newest).await.unwrap();
@@ -234,12 +242,7 @@ async fn answers_know_nothing_of_rows_beyond_the_cutoffs(options: PgPoolOptions,
     }
     simulate::record(store, &market).await.unwrap();
     let longer = market.clone().history();
-    for rows in &mut market.rows {
-        for bar in rows.bars.iter_mut().filter(|b| b.day() <= day).skip(500) {
-            let fields = BarFields { open: None, high: None, low: None, close: bar.close() * 1.5, ..bar.fields() };
-            *bar = Bar::new(fields).unwrap();
-        }
-    }
+    revise(&mut market, day);
     simulate::record(store, &market).await.unwrap();
     let now = pool::cutoff(&store.pool).await.unwrap();
     let later = load(now, now).await;
@@ -253,7 +256,7 @@ async fn answers_know_nothing_of_rows_beyond_the_cutoffs(options: PgPoolOptions,
         simulated: true,
         model_id: model.model_id.clone(),
         has_network: true,
-        provenance: serde_json::from_value(said(&entries(store).await[0])["provenance"].clone()).unwrap(),
+        provenance: serde_json::from_value(said(&row)["provenance"].clone()).unwrap(),
     };
     let expected = answers(early.history(), &model, &header);
     assert!(expected.iter().all(|c| !c.late), "five minutes after the close is in time");

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -77,10 +77,20 @@ pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whether a process is gone within a time.
+/// The words of a process.
+fn command_line(process: Pid) -> String {
+    let words = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).replace('\0', " ")
+}
+
+/// Whether a process is gone within a time. One that has ended and that nobody has asked for its status is gone.
 pub fn is_gone_within(patience: Duration, process: Pid) -> bool {
     let begun = Instant::now();
-    while test_kill_process(process).is_ok() {
+    let is_ended = || {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    };
+    while test_kill_process(process).is_ok() && !is_ended() {
         if begun.elapsed() > patience {
             return false;
         }
@@ -100,8 +110,8 @@ impl Server {
     /// Starts one on a free port and waits until it has something to say.
     pub fn start(folder: &DataFolder, more: &[&str]) -> Self {
         let small = ["serve", "--listen", "127.0.0.1:0", "--members", "0", "--scenarios", "800"];
-        let mut child =
-            folder.command(small.iter().chain(more)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let command = folder.command(small.iter().chain(more)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = command.unwrap();
         let (said, heard) = mpsc::channel();
         let output = child.stdout.take().unwrap();
         thread::spawn(move || {
@@ -125,6 +135,33 @@ impl Server {
                 panic!("the service did not start: {}", log.join().unwrap_or_default());
             }
         }
+    }
+
+    /// Starts one that trains for long, and returns while it does.
+    pub fn start_training(folder: &DataFolder) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let long = ["serve", "--listen", &address.to_string(), "--members", "64", "--epochs", "1000"];
+        let child = folder.command(long).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { child, address };
+        let begun = Instant::now();
+        while !server.descendants().iter().any(|p| command_line(*p).contains(" train ")) {
+            assert!(begun.elapsed() < START, "the training did not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// Processes that this one started, and theirs.
+    pub fn descendants(&self) -> Vec<Pid> {
+        let mut found = vec![Pid::from_child(&self.child)];
+        for at in 0.. {
+            let Some(process) = found.get(at) else { break };
+            let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().map_while(Result::ok);
+            let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+            let text: String = children.collect();
+            found.extend(text.split_whitespace().filter_map(|number| Pid::from_raw(number.parse().ok()?)));
+        }
+        found.split_off(1)
     }
 
     /// Status and body of a `GET`.
