@@ -26,7 +26,7 @@ const TABLES: [(&str, &str, &str); 3] = [
         "copy checked from stdin (format binary)",
     ),
     (
-        "  and the reference to instruments",
+        "  (a foreign key, not used)",
         "create table referring (like bars including all, foreign key (instrument_id) references instruments)",
         "copy referring from stdin (format binary)",
     ),
