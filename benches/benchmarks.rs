@@ -12,6 +12,9 @@ use forecastd::forecast::evaluation::{WalkRequest, Walked, walk};
 use forecastd::forecast::prepared::Prepared;
 use forecastd::forecast::settings::ForecastSettings;
 use forecastd::forecast::training::{FitRequest, fit_benchmarks};
+use forecastd::forecast::walker::Folds;
+use forecastd::jobs::shelf::MemoryShelf;
+use forecastd::learning::device::DeviceKind;
 use forecastd::learning::recipe::Recipe;
 use forecastd::learning::training::Control;
 use forecastd::market::horizon::Horizon;
@@ -24,7 +27,8 @@ use crate::{Bench, table};
 /// Sessions between decision days, and how far ahead they look.
 const EVERY: usize = 20;
 const HORIZON: Horizon = Horizon::FourWeeks;
-const MODELS: [&str; 6] = ["uniform", "cov252", "s0", "har", "harx2", "base_rate"];
+const MODELS: [&str; 9] =
+    ["uniform", "cov252", "s0", "seasonal", "ewma94", "har", "harx2", "garch11", "base_rate"];
 /// Decision days on which ranks are timed.
 const TIMED_DAYS: usize = 10;
 
@@ -59,8 +63,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
 fn walk_models(prepared: &Prepared, decisions: &[Decision], fit: FitRequest<'_>) -> anyhow::Result<Walked> {
     let models = MODELS.map(str::to_owned);
     let request = WalkRequest { prepared, decisions, horizons: &[HORIZON], models: &models, universe: None, fit };
-    let control = Control { threads: 1, progress: &|_| {}, cancelled: &AtomicBool::new(false) };
-    Ok(walk(&request, &control, &|_| {})?)
+    let control =
+        Control { threads: 1, progress: &|_| {}, cancelled: &AtomicBool::new(false), device: DeviceKind::Cpu };
+    let folds = Folds { shelf: &MemoryShelf::default(), train_missing: true };
+    Ok(walk(&request, folds, &control, &|_| {})?)
 }
 
 fn cards(walked: &Walked, prepared: &Prepared) -> anyhow::Result<Vec<(&'static str, Scorecard)>> {

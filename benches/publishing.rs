@@ -8,7 +8,7 @@ use forecastd::forecast::day::{DayInputs, NetworkDay, forecast_day, forecast_ran
 use forecastd::forecast::samples::{features_on, network_day};
 use forecastd::forecast::state::ModelState;
 use forecastd::jobs::publish::{compose_again, open_model};
-use forecastd::jobs::train;
+use forecastd::jobs::train::{self, Past};
 use forecastd::learning::ensemble::TrainedModel;
 use forecastd::market::horizon::Horizon;
 use forecastd::publication::compose::Composed;
@@ -26,7 +26,7 @@ use crate::{Bench, training};
 pub async fn run(bench: &Bench) -> anyhow::Result<()> {
     let store = &bench.store;
     if models::newest(&store.pool).await?.is_none() {
-        train::train(store, &training::recipe(0, 1)?).await?;
+        train::train(store, &training::recipe(&[("members", 0)])?, Past::Kept).await?;
     }
     let model_id = models::newest(&store.pool).await?.context("no model was stored")?;
     let model = models::find(&store.pool, &model_id).await?.context("the model is gone")?;

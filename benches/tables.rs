@@ -7,13 +7,17 @@ mod benchmarks;
 mod data;
 mod http;
 mod import;
+mod lesson;
 mod memory;
 mod publishing;
+mod pytorch;
 mod rows;
 mod simulated_folder;
+mod steps;
 mod stores;
 mod table;
 mod training;
+mod worker;
 
 use forecastd::forecast::prepared::Prepared;
 use forecastd::jobs::import::import as import_files;
@@ -27,6 +31,8 @@ use crate::table::{Table, mib, seconds, timed};
 
 /// Sections in the order in which they run.
 const SECTIONS: [&str; 5] = ["import", "benchmarks", "training", "publishing", "http"];
+/// Sections that run only when asked for: one takes minutes, the other needs PyTorch.
+const ON_REQUEST: [&str; 2] = ["retrain", "pytorch"];
 
 /// What all sections use.
 pub struct Bench {
@@ -52,9 +58,9 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let asked: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with("--")).collect();
-    let unknown: Vec<&&str> = asked.iter().filter(|a| !SECTIONS.contains(a)).collect();
-    anyhow::ensure!(unknown.is_empty(), "unknown sections {unknown:?}; there are {SECTIONS:?}");
-    let wanted = |section: &str| asked.is_empty() || asked.contains(&section);
+    let unknown: Vec<&&str> = asked.iter().filter(|a| !SECTIONS.contains(a) && !ON_REQUEST.contains(a)).collect();
+    anyhow::ensure!(unknown.is_empty(), "unknown sections {unknown:?}; there are {SECTIONS:?} and {ON_REQUEST:?}");
+    let wanted = |section: &str| asked.contains(&section) || (asked.is_empty() && SECTIONS.contains(&section));
     tokio::runtime::Runtime::new()?.block_on(run(wanted))
 }
 
@@ -69,7 +75,13 @@ async fn run(wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         benchmarks::run(&bench)?;
     }
     if wanted("training") {
-        training::run(&bench).await?;
+        training::run(&bench)?;
+    }
+    if wanted("retrain") {
+        training::retrain(&bench).await?;
+    }
+    if wanted("pytorch") {
+        training::beside_pytorch(&bench)?;
     }
     if wanted("publishing") || wanted("http") {
         publishing::run(&bench).await?;

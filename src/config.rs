@@ -99,8 +99,17 @@ pub struct RecipeConfig {
     /// Threads that train networks at once, one network each
     #[arg(long, env = "FORECASTD_THREADS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub threads: u32,
-    /// Passes over the training rows at most
-    #[arg(long, env = "FORECASTD_EPOCHS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// How the tasks share parameters: one trunk (hard), coupled trunks (soft) or a gated mixture of trunks (experts)
+    #[arg(long, env = "FORECASTD_SHARING", value_name = "KIND", default_value = "hard")]
+    pub sharing: SharingKind,
+    /// How the losses of the tasks are weighed: equal, or learned from their uncertainty
+    #[arg(long, env = "FORECASTD_WEIGHTING", value_name = "KIND", default_value = "equal")]
+    pub weighting: WeightingKind,
+    /// Where networks are trained; cuda and wgpu need a program built with that feature. Serving is always on the cpu
+    #[arg(long, env = "FORECASTD_DEVICE", value_name = "DEVICE", default_value = "cpu")]
+    pub device: TrainingDevice,
+    /// Passes over the training rows; more learn the past by heart
+    #[arg(long, env = "FORECASTD_EPOCHS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub epochs: u32,
     /// Scenarios of the joint distribution, a multiple of 8
     #[arg(long, env = "FORECASTD_SCENARIOS", value_name = "S", default_value_t = 20_000, value_parser = parse_scenarios)]
@@ -123,6 +132,75 @@ pub struct RecipeConfig {
     /// Share of columns in which an action must be best to be a best response (tau)
     #[arg(long, env = "FORECASTD_DOMINANCE_THRESHOLD", value_name = "FRACTION", default_value_t = 0.6, value_parser = parse_fraction)]
     pub dominance_threshold: f64,
+}
+
+/// How the tasks of the network share parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SharingKind {
+    /// One trunk for all tasks.
+    Hard,
+    /// A trunk a task group, coupled.
+    Soft,
+    /// Trunks mixed by a gate a task group.
+    Experts,
+}
+
+/// How the losses of the tasks are weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightingKind {
+    /// Alike.
+    Equal,
+    /// By learned uncertainty.
+    Uncertainty,
+}
+
+/// Where networks are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainingDevice {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA card.
+    Cuda,
+    /// The card that wgpu prefers.
+    Wgpu,
+}
+
+impl SharingKind {
+    /// The word on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+            Self::Experts => "experts",
+        }
+    }
+}
+
+impl WeightingKind {
+    /// The word on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Uncertainty => "uncertainty",
+        }
+    }
+}
+
+impl TrainingDevice {
+    /// The word on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+        }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

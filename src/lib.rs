@@ -68,10 +68,12 @@ pub mod scenario {
     pub mod pooled;
     pub mod ranks;
     pub mod recipes;
+    pub mod seasonal;
     pub mod shrinkage;
     pub mod volatility;
     pub mod volatility_inputs;
     pub mod windows;
+    pub mod garch;
 }
 
 /// What to do: the game of a holder against models and crowd.
@@ -121,6 +123,29 @@ pub mod evaluation {
     pub mod scores;
     pub mod split;
     pub mod volatility_scorecard;
+    pub mod auc;
+    pub mod autoregression;
+    pub mod confidence_sequence;
+    pub mod evidence;
+    pub mod giacomini_white;
+    pub mod log_loss;
+    pub mod overfitting;
+    pub mod periods;
+    pub mod power;
+    pub mod rank_correlation;
+    pub mod sharpe;
+    pub mod verdict;
+    pub mod non_inferiority;
+    pub mod paired_rows;
+    pub mod row_losses;
+    pub mod attribution;
+    pub mod permutation;
+    pub mod measures;
+    pub mod comparison;
+    pub mod comparison_text;
+    pub mod scorecard_tables;
+    #[cfg(test)]
+    mod comparison_tests;
 }
 
 /// The network: the only place where Burn lives.
@@ -142,6 +167,9 @@ pub mod learning {
     pub mod task;
     pub mod training;
     pub mod validation;
+    pub mod device;
+    pub mod trunk;
+    pub mod weighting;
 }
 
 /// What is forecast on a day, head by head from whoever holds the seat, and how seats are won.
@@ -150,12 +178,25 @@ pub mod forecast {
     pub mod calibration;
     pub mod day;
     pub mod evaluation;
+    pub mod examination;
+    pub mod folds;
     pub mod prepared;
     pub mod samples;
+    pub mod school;
     pub mod settings;
     pub mod state;
     pub mod training;
+    pub mod transfer;
     pub mod walk;
+    pub mod walker;
+    pub mod predictability;
+    pub mod canaries;
+    pub mod verdicts;
+    pub mod verdict_calibration;
+    pub mod verdict_markets;
+    pub mod attribution;
+    #[cfg(test)]
+    mod predictability_tests;
 }
 
 /// What is said: the answers, as they stand in the ledger.
@@ -170,6 +211,7 @@ pub mod opinion {
     pub mod schemas;
     pub mod served;
     pub mod signal;
+    pub mod predictability;
 }
 
 /// Files: from bytes to checked values, or to a refusal with line and reason.
@@ -208,6 +250,8 @@ pub mod publication {
     pub mod ranks;
     pub mod rating;
     pub mod signal;
+    pub mod predictability;
+    pub mod attribution;
 }
 
 /// Work that a person or the service asks for: import, train, publish, evaluate, replay, verify.
@@ -218,10 +262,13 @@ pub mod jobs {
     pub mod progress;
     pub mod publish;
     pub mod replay;
+    pub mod shelf;
     pub mod simulate;
     pub mod tools;
     pub mod train;
+    pub mod transfer;
     pub mod verify;
+    pub mod evaluation_report;
 }
 
 /// The Postgres store: every SQL string of the project, the ledger, and the private server.
@@ -236,6 +283,7 @@ pub mod store {
     pub mod error;
     pub mod factors;
     pub mod filings;
+    pub mod folds;
     pub mod history;
     pub mod imports;
     pub mod instruments;
@@ -303,6 +351,9 @@ pub mod api {
     pub mod snapshot;
     pub mod state;
     pub mod tag;
+    pub mod models;
+    pub mod model_scores;
+    pub mod predictabilities;
 }
 
 pub mod serve;

@@ -6,8 +6,10 @@ use anyhow::Context;
 use clap::Parser;
 use forecastd::cli::{Cli, Command, KeysCommand, TrainArgs};
 use forecastd::config::{LogFormat, StoreConfig};
+use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
-use forecastd::jobs::{evaluate, import, keys, publish, tools, train, verify};
+use forecastd::jobs::train::Past;
+use forecastd::jobs::{evaluate, import, keys, publish, tools, train, transfer, verify};
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -57,6 +59,9 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::WithPostgres { command } => tools::with_postgres(config, command).await,
         Command::Health { address } => tools::health(*address).await,
         Command::Openapi { format } => tools::openapi(*format),
+        Command::CalibrateVerdicts { markets, instruments, seed } => Ok(tools::calibrate_verdicts(
+            &CalibrationSettings { seed: *seed, markets: *markets as usize, instruments: *instruments as usize },
+        )),
         Command::ConfigTable => tools::print_all(&tools::config_table()),
         command => {
             require_store(config, command)?;
@@ -98,18 +103,21 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             if arguments.stop_with_parent {
                 tools::stop_with_parent();
             }
-            println!("{}", train::train(&store, &arguments.recipe).await?);
+            let past = if arguments.walk { Past::Walked } else { Past::Kept };
+            println!("{}", train::train(&store, &arguments.recipe, past).await?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
         Command::Replay { sequence } => run_replay(&store, *sequence).await,
         Command::Verify { expect } => run_verify(cli, &store, *expect).await,
         Command::Evaluate(arguments) => evaluate::evaluate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Transfer(arguments) => transfer::transfer(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
         Command::Serve(_)
         | Command::WithPostgres { .. }
         | Command::Health { .. }
         | Command::Openapi { .. }
+        | Command::CalibrateVerdicts { .. }
         | Command::ConfigTable => Ok(ExitCode::FAILURE),
     };
     store.pool.close().await;

@@ -1,6 +1,7 @@
 //! `forecastd serve`: brings the store up to date, publishes what is due, and answers until it is told to stop.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::api::router::router;
 use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::{AppState, Settings};
 use crate::config::{RecipeConfig, ServeConfig};
+use crate::jobs::train::{CODE_VERSION, Past};
 use crate::jobs::{import, publish, simulate};
 use crate::market::instrument::Symbol;
 use crate::market::simulation::PLANTED_SYMBOL;
@@ -57,7 +59,10 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
         Ok(()) if !*stop.borrow() => {
             refresh(&store, &board).await?;
             greet(&store, &board, address).await?;
-            watch_store(&mut server, &store, &board, stop).await
+            let walk = tokio::spawn(walk_past(server.url().to_owned(), store.clone(), config.recipe.clone(), data_dir));
+            let outcome = watch_store(&mut server, &store, &board, stop).await;
+            walk.abort();
+            outcome
         }
         other => other,
     };
@@ -78,8 +83,8 @@ async fn prepare(server: &Server, store: &Store, config: &ServeConfig, signer: &
         let report = import::import(&store.pool, &config.import).await?;
         anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are above");
     }
-    if is_training_due(store, &config.recipe).await? {
-        train_in_child(server, store, &config.recipe).await?;
+    if is_training_due(store).await? {
+        train_in_child(server.url(), store, &config.recipe, Past::Kept).await?;
     }
     if let Some(done) = publish::publish(store, signer, false).await? {
         tracing::info!("published {} answers as of {}", done.entries, done.as_of);
@@ -87,12 +92,37 @@ async fn prepare(server: &Server, store: &Store, config: &ServeConfig, signer: &
     Ok(())
 }
 
-/// Whether there is no model, or one without a network that could have one now.
-async fn is_training_due(store: &Store, recipe: &RecipeConfig) -> anyhow::Result<bool> {
+/// Whether there is no model, or only one of another version.
+async fn is_training_due(store: &Store) -> anyhow::Result<bool> {
     let Some(model_id) = models::newest(&store.pool).await? else { return Ok(true) };
-    let Some(model) = models::find(&store.pool, &model_id).await? else { return Ok(true) };
+    let model = models::find(&store.pool, &model_id).await?;
+    Ok(model.is_none_or(|model| model.code_version != CODE_VERSION))
+}
+
+/// Gives the network its record: where the model in force has none, walks through the past while the benchmarks are
+/// served, trains, and publishes what came of it.
+async fn walk_past(url: String, store: Store, recipe: RecipeConfig, data_dir: PathBuf) {
+    let walk = async {
+        if recipe.members == 0 || !lacks_network(&store).await? {
+            return anyhow::Ok(());
+        }
+        tracing::info!("walking through the past to give the network its record; the benchmarks are served meanwhile");
+        train_in_child(&url, &store, &recipe, Past::Walked).await?;
+        if let Some(done) = publish::publish(&store, &HeadSigner::open(&data_dir)?, false).await? {
+            tracing::info!("published {} answers as of {} from the new model", done.entries, done.as_of);
+        }
+        Ok(())
+    };
+    if let Err(error) = walk.await {
+        tracing::warn!("the benchmarks stay in force: {error:#}; what was walked is kept, `forecastd train --walk` goes on");
+    }
+}
+
+async fn lacks_network(store: &Store) -> anyhow::Result<bool> {
+    let Some(model_id) = models::newest(&store.pool).await? else { return Ok(true) };
+    let model = models::find(&store.pool, &model_id).await?;
     // A history that is still too short gives the same model again within a second.
-    Ok(recipe.members > 0 && !model.scores["without_network"].is_null())
+    Ok(model.is_some_and(|model| !model.scores["without_network"].is_null()))
 }
 
 async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Store> {
@@ -109,21 +139,27 @@ async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Sto
 }
 
 /// Trains in a child process of the same program at low priority: its death leaves serving up.
-async fn train_in_child(server: &Server, store: &Store, recipe: &RecipeConfig) -> anyhow::Result<()> {
+async fn train_in_child(url: &str, store: &Store, recipe: &RecipeConfig, past: Past) -> anyhow::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .arg("train")
         .arg("--low-priority")
-        .env("DATABASE_URL", server.url())
+        .env("DATABASE_URL", url)
         .stdout(Stdio::null())
         .kill_on_drop(true);
     if store.simulated {
         command.arg("--simulated");
     }
+    if past == Past::Walked {
+        command.arg("--walk");
+    }
     let numbers = [
         ("--members", recipe.members.to_string()),
         ("--threads", recipe.threads.to_string()),
         ("--epochs", recipe.epochs.to_string()),
+        ("--sharing", recipe.sharing.as_str().to_owned()),
+        ("--weighting", recipe.weighting.as_str().to_owned()),
+        ("--device", recipe.device.as_str().to_owned()),
         ("--scenarios", recipe.scenarios.to_string()),
         ("--seed", recipe.seed.to_string()),
         ("--equity-premium", recipe.equity_premium.to_string()),

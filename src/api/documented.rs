@@ -11,7 +11,7 @@ use crate::api::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::api::problem_type::ProblemType;
 
 /// Operations whose answers carry validators and may be asked for conditionally.
-const CONDITIONAL: [&str; 18] = [
+const CONDITIONAL: [&str; 22] = [
     "find_signal",
     "list_signals",
     "find_rating",
@@ -21,12 +21,16 @@ const CONDITIONAL: [&str; 18] = [
     "list_ranks",
     "find_forecast",
     "list_forecasts",
+    "find_predictability",
+    "list_predictabilities",
     "find_instrument",
     "list_instruments",
     "find_prices",
     "list_ledger_entries",
     "find_ledger_entry",
     "find_ledger_head",
+    "list_models",
+    "find_model",
     "show_openapi_json",
     "show_openapi_yaml",
     "show_index",
@@ -85,8 +89,8 @@ fn problems(operation: &str) -> Vec<ProblemType> {
         "check_health" | "check_readiness" => return vec![P::AddressTooLong, P::Internal],
         "show_openapi_json" | "show_openapi_yaml" | "show_index" => &[],
         "explain_problem" => &[P::MalformedRequest, P::NotFound],
-        "list_instruments" | "list_ledger_entries" | "find_ledger_head" => &[P::InvalidRequest],
-        "find_instrument" | "find_prices" | "find_ledger_entry" => {
+        "list_instruments" | "list_ledger_entries" | "find_ledger_head" | "list_models" => &[P::InvalidRequest],
+        "find_instrument" | "find_prices" | "find_ledger_entry" | "find_model" => {
             &[P::MalformedRequest, P::NotFound, P::InvalidRequest]
         }
         "post_prices" => &[

@@ -7,18 +7,37 @@ use crate::opinion::schemas;
 
 /// An example of a served signal; its numbers only show the form.
 const SIGNAL_EXAMPLE: &str = include_str!("examples/signal.json");
+/// An example of served verdicts; its numbers only show the form.
+const PREDICTABILITY_EXAMPLE: &str = include_str!("examples/predictability.json");
 /// The opinions that are served singly.
-const OPINIONS: [&str; 5] = ["Signal", "Rating", "Ranking", "Forecast", "Ranks"];
+const OPINIONS: [&str; 6] = ["Signal", "Rating", "Ranking", "Forecast", "Ranks", "Predictability"];
 /// Lists: the schema of the page and of what is on it.
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("SignalPage", "ServedSignal"),
     ("RatingPage", "ServedRating"),
     ("RankingPage", "ServedRanking"),
     ("ForecastPage", "ServedForecast"),
+    ("PredictabilityPage", "ServedPredictability"),
     ("InstrumentPage", "Instrument"),
 ];
-/// Schemas some of whose fields may be left out; everywhere else an absent value is written as `null`.
-const WITH_OPTIONAL_FIELDS: [&str; 4] = ["Problem", "FieldError", "PricesToPost", "RowToPost"];
+/// Schemas some of whose fields may be left out; everywhere else an absent value is written as `null`. Parts of a model are
+/// served as the code version that trained it stored them.
+const WITH_OPTIONAL_FIELDS: [&str; 14] = [
+    "Problem",
+    "FieldError",
+    "PricesToPost",
+    "RowToPost",
+    "Canary",
+    "GroupPermutation",
+    "HeadGate",
+    "HeadShare",
+    "HorizonAttribution",
+    "HorizonGate",
+    "LiveGate",
+    "MeanGate",
+    "NewWeights",
+    "WalkedRefit",
+];
 
 /// Adds the composed schemas, and says of every field of an answer that it is always there.
 pub fn complete(description: &mut OpenApi) {
@@ -72,8 +91,12 @@ fn boolean(meaning: &str) -> Object {
 }
 
 fn example_of(name: &str) -> Vec<serde_json::Value> {
-    let example = (name == "Signal").then(|| serde_json::from_str(SIGNAL_EXAMPLE).ok());
-    example.flatten().into_iter().collect()
+    let text = match name {
+        "Signal" => SIGNAL_EXAMPLE,
+        "Predictability" => PREDICTABILITY_EXAMPLE,
+        _ => return Vec::new(),
+    };
+    serde_json::from_str(text).into_iter().collect()
 }
 
 fn require_every_field(schema: &mut RefOr<Schema>) {
@@ -87,6 +110,7 @@ fn require_every_field(schema: &mut RefOr<Schema>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::opinion::predictability::Predictability;
     use crate::opinion::served::Served;
     use crate::opinion::signal::Signal;
 
@@ -96,5 +120,23 @@ mod tests {
         assert_eq!(signal.opinion.envelope.source, signal.opinion.envelope.sources.source());
         let written = serde_json::to_value(&signal).unwrap();
         assert_eq!(written, serde_json::from_str::<serde_json::Value>(SIGNAL_EXAMPLE).unwrap());
+    }
+
+    #[test]
+    fn an_entry_of_the_first_version_is_still_read() {
+        let mut value: serde_json::Value = serde_json::from_str(SIGNAL_EXAMPLE).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        fields.remove("other_attributions");
+        fields.insert("attribution".into(), serde_json::Value::Null);
+        assert!(serde_json::from_value::<Served<Signal>>(value).is_ok());
+    }
+
+    #[test]
+    fn the_example_is_a_predictability_that_the_signal_repeats() {
+        let served: Served<Predictability> = serde_json::from_str(PREDICTABILITY_EXAMPLE).unwrap();
+        let written = serde_json::to_value(&served).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(PREDICTABILITY_EXAMPLE).unwrap());
+        let signal: Served<Signal> = serde_json::from_str(SIGNAL_EXAMPLE).unwrap();
+        assert_eq!(served.opinion.verdicts(), signal.opinion.predictability);
     }
 }

@@ -7,7 +7,7 @@ use crate::api::asked::Selection;
 use crate::api::near::near_matches;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_type::ProblemType;
-use crate::api::snapshot::{PublishedEntry, Snapshot, shelf};
+use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::AppState;
 use crate::market::bar::Day;
 use crate::opinion::envelope::Kind;
@@ -32,7 +32,7 @@ pub async fn snapshot(state: &AppState, kind: Kind, selection: Selection, day: D
         return Err(Problem::new(ProblemType::BeforeLedger, detail).with_first_day(Some(first)));
     }
     let until = ledger::end_of(day);
-    let asked = AsOf { kind, horizon: shelf(kind, selection.horizon), symbols: selection.symbols.clone(), until };
+    let asked = AsOf { kind, horizon: kind.filed_under(selection.horizon), symbols: selection.symbols.clone(), until };
     let rows = ledger::opinions_as_of(&state.pool, &asked).await?;
     if rows.is_empty() {
         return Err(nothing(state, kind, &selection, day));

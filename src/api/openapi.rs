@@ -12,6 +12,7 @@ use crate::api::problem::{FieldError, ProblemBody};
 use crate::api::ready::Ready;
 use crate::api::{documented, documented_schemas, router, tag};
 use crate::opinion::forecast::Forecast;
+use crate::opinion::predictability::Predictability;
 use crate::opinion::ranking::Ranking;
 use crate::opinion::ranks::Ranks;
 use crate::opinion::rating::Rating;
@@ -29,7 +30,7 @@ use crate::opinion::signal::Signal;
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "This server")),
-    components(schemas(ProblemBody, FieldError, LedgerReference, Signal, Rating, Ranking, Forecast, Ranks)),
+    components(schemas(ProblemBody, FieldError, LedgerReference, Signal, Rating, Ranking, Forecast, Ranks, Predictability)),
     modifiers(&KeyScheme, &Tags)
 )]
 pub struct Description;

@@ -11,6 +11,7 @@ use crate::api::samples::{canonical, entries, entry, get, get_with, now, publish
 use crate::api::snapshot::Snapshot;
 use crate::api::state::Settings;
 use crate::opinion::envelope::Kind;
+use crate::opinion::predictability::Predictability;
 use crate::opinion::served::Served;
 use crate::opinion::signal::Signal;
 
@@ -128,6 +129,26 @@ async fn a_rating_is_found_whatever_the_horizon() {
 }
 
 #[tokio::test]
+async fn verdicts_are_found_whatever_the_horizon() {
+    let (service, _) = published();
+    let plain = get(&service, "/predictability/baba").await;
+    let year = get(&service, "/predictability/BABA?horizon=52w").await;
+    assert_eq!((plain.status, &plain.body), (StatusCode::OK, &year.body));
+    let read: Served<Predictability> = serde_json::from_slice(&plain.body).unwrap();
+    let signal: Served<Signal> = serde_json::from_slice(&get(&service, "/signal/BABA").await.body).unwrap();
+    assert_eq!(read.opinion.verdicts(), signal.opinion.predictability);
+    let again = get_with(&service, "/predictability/BABA", &[("if-none-match", plain.header("etag"))]).await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+    let some = get(&service, "/predictability/BABA?fields=short_term").await.json();
+    assert_eq!(some.as_object().unwrap().keys().collect::<Vec<_>>(), ["short_term"]);
+    let page = get(&service, "/predictabilities?symbols=BABA,KO&horizon=1w").await.json();
+    assert_eq!((&page["items"][0]["as_of"], &page["missing"]), (&"2024-09-30".into(), &serde_json::json!(["KO"])));
+    assert_eq!(get(&service, "/predictability/KO").await.json()["type"], "/problems/not-found");
+    assert_eq!(get(&service, "/predictability/BAB").await.json()["near"][0], "BABA");
+    assert_eq!(get(&service, "/predictability/BABA?explain=1").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
 async fn refusals_name_every_field_and_near_matches() {
     let (service, _) = published();
     let refused = get(&service, "/signal/BA%2FBA?horizon=3w&color=red&wait=61").await;
@@ -152,7 +173,7 @@ async fn refusals_name_every_field_and_near_matches() {
 async fn before_the_first_publication_the_answer_is_503() {
     let state = state(Settings::default());
     let service = router(state);
-    for address in ["/signal/BABA", "/signals", "/ranks", "/rating/BABA"] {
+    for address in ["/signal/BABA", "/signals", "/ranks", "/rating/BABA", "/predictability/BABA"] {
         let answer = get(&service, address).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{address}");
         assert_eq!(answer.header("retry-after"), "10");

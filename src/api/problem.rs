@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use crate::api::problem_type::ProblemType;
 use crate::market::bar::Day;
-use crate::market::instrument::Symbol;
 use crate::store::StoreError;
 
 /// Media type of every error.
@@ -22,7 +21,7 @@ struct Details {
     kind: ProblemType,
     detail: String,
     errors: Vec<FieldError>,
-    near: Vec<Symbol>,
+    near: Vec<String>,
     first_day: Option<Day>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -73,10 +72,10 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub errors: Vec<FieldError>,
-    /// Symbols that look alike, with status 404.
+    /// Names that look alike, with status 404.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>, required = false, example = json!(["BABA"]))]
-    pub near: Vec<Symbol>,
+    #[schema(required = false, example = json!(["BABA"]))]
+    pub near: Vec<String>,
     /// First day that the ledger knows, where the asked day lies before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = Date, required = false)]
@@ -110,9 +109,9 @@ impl Problem {
         problem
     }
 
-    /// Adds symbols that look alike.
+    /// Adds names that look alike.
     #[must_use]
-    pub fn with_near(mut self, near: Vec<Symbol>) -> Self {
+    pub fn with_near(mut self, near: Vec<String>) -> Self {
         self.0.near = near;
         self
     }

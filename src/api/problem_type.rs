@@ -20,6 +20,8 @@ pub enum ProblemType {
     NotFound,
     /// No instrument of that name.
     UnknownSymbol,
+    /// No model of that name.
+    UnknownModel,
     /// The ledger begins later.
     BeforeLedger,
     /// The address knows other methods.
@@ -48,12 +50,13 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All kinds, by status.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedRequest,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::UnknownSymbol,
+        Self::UnknownModel,
         Self::BeforeLedger,
         Self::MethodNotAllowed,
         Self::SimulatedMarket,
@@ -76,6 +79,7 @@ impl ProblemType {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Key lacks the scope"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::UnknownSymbol => (StatusCode::NOT_FOUND, "unknown-symbol", "Unknown symbol"),
+            Self::UnknownModel => (StatusCode::NOT_FOUND, "unknown-model", "Unknown model"),
             Self::BeforeLedger => (StatusCode::NOT_FOUND, "before-ledger", "Before the ledger begins"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::SimulatedMarket => (StatusCode::CONFLICT, "simulated-market", "Simulated market"),
@@ -149,6 +153,9 @@ impl ProblemType {
             Self::Forbidden => "The key is valid but was made without the scope that the operation needs.",
             Self::NotFound => "Nothing lies at this address. `/openapi.json` lists the operations.",
             Self::UnknownSymbol => "No instrument of this name is known here; `near` lists names that look alike.",
+            Self::UnknownModel => {
+                "No model of this name is kept here; `near` lists names that look alike and `/models` all of them."
+            }
             Self::BeforeLedger => {
                 "Answers of that day were never published; `first_day` is the first that can be asked for."
             }

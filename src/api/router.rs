@@ -16,7 +16,8 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
-    forecasts, frame, health, index, instruments, ledger, posting, prices, rankings, ranks, ratings, signals,
+    forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices, rankings, ranks,
+    ratings, signals,
 };
 
 /// Every operation inside the frame.
@@ -54,6 +55,8 @@ fn from_memory() -> OpenApiRouter<AppState> {
         .routes(routes!(ranks::list_ranks))
         .routes(routes!(forecasts::find_forecast))
         .routes(routes!(forecasts::list_forecasts))
+        .routes(routes!(predictabilities::find_predictability))
+        .routes(routes!(predictabilities::list_predictabilities))
         .routes(routes!(health::check_health))
         .routes(routes!(health::check_readiness))
         .routes(routes!(openapi::show_openapi_json))
@@ -72,6 +75,8 @@ fn from_store() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::list_ledger_entries))
         .routes(routes!(ledger::find_ledger_head))
         .routes(routes!(ledger::find_ledger_entry))
+        .routes(routes!(models::list_models))
+        .routes(routes!(models::find_model))
 }
 
 /// Holds a place among the requests that ask the store while one runs.

@@ -46,7 +46,7 @@ pub fn state(settings: Settings) -> AppState {
     AppState::new(pool, Arc::new(Board::default()), settings)
 }
 
-/// A service with signals of four symbols, a rating and the ranks, all fresh.
+/// A service with signals of four symbols, a rating, the ranks and the verdicts on one symbol, all fresh.
 pub fn published() -> (Router, AppState) {
     let state = state(Settings::default());
     state.board.publish(Snapshot::build(entries(), now()));
@@ -58,7 +58,7 @@ pub fn now() -> DateTime<Utc> {
     "2024-10-01T00:00:00Z".parse().unwrap()
 }
 
-/// Signals of four symbols, a rating and the ranks, chained.
+/// Signals of four symbols, a rating, the ranks and the verdicts on one symbol, chained.
 pub fn entries() -> Vec<PublishedEntry> {
     let mut bodies: Vec<(Kind, Option<&str>, Value)> =
         ["AAPL", "BABA", "JD", "KO"].map(|s| (Kind::Signal, Some(s), signal(s))).into();
@@ -69,6 +69,7 @@ pub fn entries() -> Vec<PublishedEntry> {
     let row = |symbol: &str, rank: f64| json!({"symbol": symbol, "expected_rank": rank, "reason": null});
     ranks["ranks"] = json!([row("KO", 1.5), row("AAPL", 2.0), row("JD", 3.0), row("BABA", 3.5)]);
     bodies.push((Kind::Ranks, None, ranks));
+    bodies.push((Kind::Predictability, Some("BABA"), example(include_str!("examples/predictability.json"))));
     let mut previous = GENESIS;
     let chained = bodies.into_iter().zip(1..).map(|((kind, symbol, body), sequence)| {
         previous = chain_hash(&previous, &canonical(&body));
@@ -94,11 +95,17 @@ pub fn entry(kind: Kind, symbol: Option<&str>, body: &Value, (sequence, hash): (
 
 /// The example of the documentation as an entry of that symbol.
 pub fn signal(symbol: &str) -> Value {
-    let mut value: Value = serde_json::from_str(include_str!("examples/signal.json")).unwrap();
+    let mut value = example(include_str!("examples/signal.json"));
+    value["symbol"] = json!(symbol);
+    value
+}
+
+/// A served example without what is not part of its entry.
+fn example(text: &str) -> Value {
+    let mut value: Value = serde_json::from_str(text).unwrap();
     let fields = value.as_object_mut().unwrap();
     fields.remove("ledger");
     fields.remove("stale");
-    value["symbol"] = json!(symbol);
     value
 }
 

@@ -97,7 +97,7 @@ impl Snapshot {
     pub fn build(entries: Vec<PublishedEntry>, now: DateTime<Utc>) -> Self {
         let mut newest: BTreeMap<(Kind, Horizon, Option<Symbol>), PublishedEntry> = BTreeMap::new();
         for entry in entries {
-            let key = (entry.kind, shelf(entry.kind, entry.horizon), entry.symbol.clone());
+            let key = (entry.kind, entry.kind.filed_under(entry.horizon), entry.symbol.clone());
             if newest.get(&key).is_none_or(|held| held.sequence < entry.sequence) {
                 newest.insert(key, entry);
             }
@@ -147,10 +147,10 @@ impl Snapshot {
         self.items().map(|i| i.published.sequence).max().unwrap_or(0)
     }
 
-    /// The opinions of a kind and horizon. A rating belongs to no horizon: every horizon has the same one.
+    /// The opinions of a kind and horizon; see [`Kind::filed_under`].
     #[must_use]
     pub fn group(&self, kind: Kind, horizon: Horizon) -> Option<&Group> {
-        self.groups.get(&(kind, shelf(kind, horizon)))
+        self.groups.get(&(kind, kind.filed_under(horizon)))
     }
 
     /// One opinion.
@@ -223,10 +223,4 @@ pub fn is_stale(published: &PublishedEntry, now: DateTime<Utc>) -> bool {
 fn stale_from(valid_until: Day) -> DateTime<Utc> {
     let day = valid_until.checked_add_days(Days::new(1)).unwrap_or(valid_until);
     day.and_time(NaiveTime::MIN).and_utc()
-}
-
-/// The horizon under which opinions of that kind and horizon are published and found.
-#[must_use]
-pub fn shelf(kind: Kind, horizon: Horizon) -> Horizon {
-    if kind == Kind::Rating { Horizon::FourWeeks } else { horizon }
 }

@@ -6,13 +6,13 @@ pub const OPINIONS: &str = "opinions";
 pub const HISTORY: &str = "history";
 /// The hash-chained record of everything that was published.
 pub const LEDGER: &str = "ledger";
-/// Health, documentation, pages.
+/// Models, health, documentation, pages.
 pub const OPERATION: &str = "operation";
 
 /// Each group with its description.
 pub const ALL: [(&str, &str); 4] = [
-    (OPINIONS, "Signals, ratings, rankings, ranks and forecasts, as published in the ledger"),
+    (OPINIONS, "Signals, ratings, rankings, ranks, forecasts and verdicts, as published in the ledger"),
     (HISTORY, "What is known of instruments and prices"),
     (LEDGER, "The append-only, hash-chained record of every opinion"),
-    (OPERATION, "Health, documentation and pages for people"),
+    (OPERATION, "Models, health, documentation and pages for people"),
 ];

@@ -47,7 +47,7 @@ fn has_bar(index: usize, session: usize) -> bool {
     }
 }
 
-fn market() -> History {
+pub(super) fn market() -> History {
     let (mut random, mut level) = (Congruential(1), [0.0; INSTRUMENTS]);
     let mut bars: Vec<Vec<Bar>> = vec![Vec::new(); INSTRUMENTS];
     for (session, day) in sessions().into_iter().enumerate() {
@@ -75,7 +75,7 @@ fn market() -> History {
     History::assemble(rows.collect(), vec![])
 }
 
-fn forecasts() -> Forecasts {
+pub(super) fn forecasts() -> Forecasts {
     let (sessions, mut random) = (sessions(), Congruential(2));
     let (mut forecasts, mut ranks) = (Forecasts::default(), Vec::new());
     for session in std::iter::once(200).chain((800..SESSIONS).step_by(10)) {

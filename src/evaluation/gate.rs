@@ -1,8 +1,9 @@
 //! The gate: may a recipe take the seat of the benchmark, and how far is a mean to be believed?
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::evaluation::confidence_sequence::{ConfidenceSequence, SequenceSettings, confidence_sequence};
 use crate::evaluation::paired_tests::{clark_west, clark_west_gain, diebold_mariano, long_run_variance};
 
 /// Fewest out-of-sample days on which a gate may open.
@@ -14,8 +15,15 @@ pub const GATE_LEVEL: f64 = 0.05;
 /// Confidence of the lower bound on a mean's slope, one-sided.
 pub const SLOPE_CONFIDENCE: f64 = 0.9;
 
-/// Whether a recipe takes the seat, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// Gains of a seated recipe are clipped, for the confidence sequence, to this many root mean squares of those before it
+/// was seated.
+pub const CLIP_ROOT_MEAN_SQUARES: f64 = 3.0;
+/// Horizons, laid end to end since it was seated, from which on a sum of gains below 0 costs the seat: less than one is
+/// no observation.
+pub const CUMULATIVE_MINIMUM_WINDOWS: usize = 1;
+
+/// Whether a recipe takes or keeps the seat, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GateDecision {
     /// The recipe is better than the benchmark and is served.
     pub seated: bool,
@@ -29,10 +37,23 @@ pub struct GateDecision {
     pub days: usize,
     /// What decided.
     pub reason: GateReason,
+    /// The record since it was seated; `None` for a recipe without the seat.
+    pub live: Option<LiveRecord>,
+}
+
+/// What a seated recipe gained since it was seated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LiveRecord {
+    /// Days since.
+    pub days: usize,
+    /// Sum of their gains.
+    pub cumulative_gain: f64,
+    /// Bounds on the mean of the clipped gains; `None` without gains since, or before to clip them by.
+    pub confidence: Option<ConfidenceSequence>,
 }
 
 /// What decided a gate or a weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateReason {
     /// The gain is above 0 and significant.
@@ -47,6 +68,12 @@ pub enum GateReason {
     NotSignificant,
     /// The lower bound on the slope is not above 0.
     SlopeNotPositive,
+    /// Seated, and nothing since speaks against it.
+    Kept,
+    /// Seated until now: the confidence sequence of the gain since lies below 0.
+    LostConfidence,
+    /// Seated until now: the gains since sum to less than 0.
+    LostCumulative,
 }
 
 impl GateReason {
@@ -60,6 +87,9 @@ impl GateReason {
             Self::NoVariation => "no_variation",
             Self::NotSignificant => "not_significant",
             Self::SlopeNotPositive => "slope_not_positive",
+            Self::Kept => "kept",
+            Self::LostConfidence => "lost_confidence",
+            Self::LostCumulative => "lost_cumulative",
         }
     }
 }
@@ -86,7 +116,53 @@ pub fn paired_gate(gains: &[f64], overlap_steps: usize) -> GateDecision {
         p_value_one_sided: test.map(|t| t.p_value_one_sided),
         days: gains.len(),
         reason,
+        live: None,
     }
+}
+
+/// Who has the seat from now on, by all out-of-sample gains to now.
+///
+/// A recipe without the seat faces the [`paired_gate`]. A seated one, whose first gain decided with the seat is number
+/// `seated_since`, keeps it unless, since then,
+/// - the upper bound of the [`confidence_sequence`] of its mean gain, one-sided at [`GATE_LEVEL`], lies below 0: however
+///   often it is judged, a recipe whose clipped gains are not below 0 in expectation loses it so with at most 5 %; or
+/// - its gains sum to less than 0, over [`CUMULATIVE_MINIMUM_WINDOWS`] or more: quick, and without such a promise, for
+///   a good recipe often starts with a loss; or
+/// - a gain is not a number.
+///
+/// It does not retake the seat in the same judgement. The gains before the seat fix where those since are clipped, so
+/// the sequence sees no day that chose its bound. Mean gain, statistic and p-value are those of all days.
+#[must_use]
+pub fn judge_seat(seated_since: Option<usize>, gains: &[f64], overlap_steps: usize) -> GateDecision {
+    let entrance = paired_gate(gains, overlap_steps);
+    let Some(since) = seated_since else {
+        return entrance;
+    };
+    let (before, since) = gains.split_at(since.min(gains.len()));
+    let live = live_record(before, since, overlap_steps);
+    let reason = match live {
+        None => GateReason::NotFinite,
+        Some(live) if live.confidence.is_some_and(|c| c.upper < 0.0) => GateReason::LostConfidence,
+        Some(live) if live.cumulative_gain < 0.0 && live.days >= CUMULATIVE_MINIMUM_WINDOWS * overlap_steps => {
+            GateReason::LostCumulative
+        }
+        Some(_) => GateReason::Kept,
+    };
+    GateDecision { seated: reason == GateReason::Kept, reason, live, ..entrance }
+}
+
+/// `None` when a gain since is not finite.
+fn live_record(before: &[f64], since: &[f64], overlap_steps: usize) -> Option<LiveRecord> {
+    let cumulative_gain: f64 = since.iter().sum();
+    let known: Vec<f64> = before.iter().copied().filter(|g| g.is_finite()).collect();
+    let mean_square = known.iter().map(|g| g * g).sum::<f64>() / known.len() as f64;
+    let settings =
+        SequenceSettings { bound: CLIP_ROOT_MEAN_SQUARES * mean_square.sqrt(), level: GATE_LEVEL, overlap_steps };
+    cumulative_gain.is_finite().then(|| LiveRecord {
+        days: since.len(),
+        cumulative_gain,
+        confidence: confidence_sequence(since, settings).last().copied(),
+    })
 }
 
 /// One matured forecast of a mean. Log returns over the horizon.
@@ -211,6 +287,45 @@ mod tests {
     fn the_gate_keeps_its_level_without_skill() {
         let opened = (0..1000).filter(|seed| paired_gate(&normals(*seed, 40), 1).seated).count();
         assert!((25..=75).contains(&opened), "{opened} of 1000");
+    }
+
+    #[test]
+    fn a_seat_is_kept_until_its_gains_speak_against_it() {
+        let mut gains: Vec<f64> = normals(7, 100).iter().map(|e| e + 0.5).collect();
+        let kept = judge_seat(Some(100), &gains, 1);
+        assert_eq!((kept.seated, kept.reason), (true, GateReason::Kept));
+        assert_eq!(kept.live, Some(LiveRecord { days: 0, cumulative_gain: 0.0, confidence: None }));
+        assert_eq!(judge_seat(None, &gains, 1), paired_gate(&gains, 1));
+        // A small loss on a good record: the paired gate would still seat it, the live rule does not.
+        gains.push(-0.1);
+        let lost = judge_seat(Some(100), &gains, 1);
+        assert_eq!((lost.seated, lost.reason), (false, GateReason::LostCumulative));
+        assert!(paired_gate(&gains, 1).seated && lost.statistic == paired_gate(&gains, 1).statistic);
+        assert_eq!(judge_seat(Some(100), &gains, 4).reason, GateReason::Kept);
+        gains.extend([0.4; 3]);
+        let kept = judge_seat(Some(100), &gains, 1);
+        let live = kept.live.unwrap();
+        assert!(kept.seated && (live.cumulative_gain - 1.1).abs() < 1e-12 && live.days == 4);
+        assert!(live.confidence.unwrap().lower < 0.0 && live.confidence.unwrap().upper > 0.0);
+        gains.push(f64::NAN);
+        assert_eq!(judge_seat(Some(100), &gains, 1).reason, GateReason::NotFinite);
+        let from_the_start = judge_seat(Some(0), &gains[..100], 1);
+        assert!(from_the_start.seated && from_the_start.live.unwrap().confidence.is_none());
+        assert_eq!(judge_seat(Some(500), &gains[..100], 1).reason, GateReason::Kept);
+    }
+
+    #[test]
+    fn a_recipe_that_turned_bad_loses_by_confidence_even_with_one_lucky_day() {
+        let mut gains: Vec<f64> = normals(7, 100).iter().map(|e| e + 0.5).collect();
+        gains.push(500.0);
+        gains.extend(normals(8, 120).iter().map(|e| e - 0.8));
+        let lost = judge_seat(Some(100), &gains, 1);
+        assert_eq!((lost.seated, lost.reason), (false, GateReason::LostConfidence));
+        let live = lost.live.unwrap();
+        assert!(live.cumulative_gain > 0.0 && live.confidence.unwrap().upper < 0.0);
+        // Read every fourth day, twenty days of it are five windows, which bound nothing.
+        assert_eq!(judge_seat(Some(101), &gains[..121], 4).reason, GateReason::LostCumulative);
+        assert_eq!(GateReason::LostConfidence.as_str(), "lost_confidence");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Datelike;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use crate::evaluation::periods::{InPeriod, Period, by_period};
 use crate::evaluation::quantile_scorecard::{GAUSSIAN, Key, Outcome, PERCENT, Panel, Values};
 use crate::evaluation::report::{LossReport, LossRow, LossTable, optional};
 use crate::evaluation::scorecard::benchmark_names;
@@ -30,6 +30,21 @@ pub struct IntervalScore {
     pub over_time: TercileCoverage,
     /// By calendar year of the decision, ascending.
     pub years: Vec<(i32, f64)>,
+    /// Coverage by period; the terciles are those of all days.
+    pub periods: Vec<InPeriod<IntervalCoverage>>,
+}
+
+/// Coverage over a set of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct IntervalCoverage {
+    /// Scored rows.
+    pub rows: usize,
+    /// Share of outcomes within, bounds included.
+    pub coverage: f64,
+    /// By tercile of an instrument's volatility of 252 sessions within the day.
+    pub across: TercileCoverage,
+    /// By tercile of the volatility of 20 over that of 252 sessions.
+    pub over_time: TercileCoverage,
 }
 
 /// Coverage by tercile of volatility.
@@ -85,25 +100,28 @@ struct Scored<'p> {
 fn score_interval(panel: &Panel<'_>, pair: (u32, u32)) -> Option<IntervalScore> {
     let level = 1.0 - f64::from(pair.0) / 500_000.0;
     let rows: Vec<Scored<'_>> = panel.forecasts.iter().filter_map(|row| scored(panel, level, pair, row)).collect();
-    let hits = |r: &&Scored<'_>| r.hit;
-    let mut years: BTreeMap<i32, Vec<&Scored<'_>>> = BTreeMap::new();
-    for row in &rows {
-        years.entry(row.outcome.as_of.year()).or_default().push(row);
-    }
+    let all = coverage(&rows.iter().collect::<Vec<_>>())?;
+    let periods = by_period(&rows, |r| r.outcome.as_of, &panel.crash, coverage);
+    let year = |p: &InPeriod<IntervalCoverage>| match p.period {
+        Period::Year(year) => Some((year, p.value.coverage)),
+        _ => None,
+    };
     let table = LossTable {
         benchmarks: benchmark_names(&[GAUSSIAN], panel.benchmark.is_some()),
         overlap_steps: panel.overlap_steps,
+        crash: panel.crash.clone(),
         rows: rows.iter().map(|r| r.losses.clone()).collect(),
     };
     Some(IntervalScore {
         level,
-        coverage: share(rows.iter(), hits)?,
+        coverage: all.coverage,
         gaussian_coverage: share(rows.iter(), |r| r.gaussian_hit)?,
         mean_width: rows.iter().map(|r| r.high - r.low).sum::<f64>() / rows.len() as f64,
         interval_score: LossReport::of(&table),
-        across: terciles(&rows, |o| o.across),
-        over_time: terciles(&rows, |o| o.over_time),
-        years: years.into_iter().filter_map(|(y, rows)| Some((y, share(rows.into_iter(), hits)?))).collect(),
+        across: all.across,
+        over_time: all.over_time,
+        years: periods.iter().filter_map(year).collect(),
+        periods,
     })
 }
 
@@ -133,7 +151,16 @@ fn share<Row>(rows: impl Iterator<Item = Row>, hit: impl Fn(&Row) -> bool) -> Op
     (count > 0).then(|| hits as f64 / count as f64)
 }
 
-fn terciles(rows: &[Scored<'_>], of: impl Fn(&Outcome) -> usize) -> TercileCoverage {
+fn coverage(rows: &[&Scored<'_>]) -> Option<IntervalCoverage> {
+    Some(IntervalCoverage {
+        rows: rows.len(),
+        coverage: share(rows.iter(), |r| r.hit)?,
+        across: terciles(rows, |o| o.across),
+        over_time: terciles(rows, |o| o.over_time),
+    })
+}
+
+fn terciles(rows: &[&Scored<'_>], of: impl Fn(&Outcome) -> usize) -> TercileCoverage {
     let coverage = [0, 1, 2].map(|t| share(rows.iter().filter(|r| of(r.outcome) == t), |r| r.hit));
     let known = || coverage.iter().flatten().copied();
     let spread = known().fold(f64::NEG_INFINITY, f64::max) - known().fold(f64::INFINITY, f64::min);

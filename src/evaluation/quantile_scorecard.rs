@@ -1,6 +1,7 @@
 //! Quantile forecasts against realized returns: pinball loss, and coverage of the intervals between the quantiles.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -9,6 +10,7 @@ use crate::evaluation::forecasts::{QuantileRow, quantile_key};
 use crate::evaluation::interval_scorecard::{IntervalScore, score_intervals};
 use crate::evaluation::outcomes::{is_scorable, realized_return, trailing_variance};
 use crate::evaluation::paired_tests::overlap_steps;
+use crate::evaluation::periods::crash_decisions;
 use crate::evaluation::rank_scores::average_ranks;
 use crate::evaluation::report::{LossReport, LossRow, LossTable, table_of};
 use crate::evaluation::scorecard::{benchmark_names, grouped, sessions_of};
@@ -49,6 +51,8 @@ pub struct QuantileScore {
 pub struct QuantileLevel {
     /// Probability below.
     pub quantile: f64,
+    /// Scored rows.
+    pub rows: usize,
     /// Share of outcomes at or below the forecast.
     pub share_below: f64,
     /// Mean pinball loss, percent.
@@ -81,6 +85,7 @@ type HorizonKey<'r> = (usize, Day, &'r Symbol);
 pub(super) struct Panel<'r> {
     pub(super) horizon: usize,
     pub(super) overlap_steps: usize,
+    pub(super) crash: Range<Day>,
     outcomes: &'r BTreeMap<HorizonKey<'r>, Outcome>,
     pub(super) forecasts: BTreeMap<Key<'r>, Values>,
     pub(super) benchmark: Option<BTreeMap<Key<'r>, Values>>,
@@ -100,6 +105,7 @@ pub fn score_quantiles(
         let panel = Panel {
             horizon,
             overlap_steps: overlap_steps(horizon, &sessions),
+            crash: crash_decisions(history, horizon),
             outcomes: &outcomes,
             forecasts: values(&rows),
             benchmark: benchmark.as_ref().map(|b| b.get(&horizon).map(|rows| values(rows)).unwrap_or_default()),
@@ -116,7 +122,7 @@ impl QuantileScore {
         let title = format!("Quantiles over {} sessions: pinball loss, percent", self.horizon_sessions);
         let Some(pinball) = &self.pinball_loss else { return format!("### {title}\n\nNothing could be scored.\n") };
         let rows = self.quantiles.iter().map(|q| {
-            let QuantileLevel { quantile, share_below, loss, gaussian_loss } = q;
+            let QuantileLevel { quantile, share_below, loss, gaussian_loss, .. } = q;
             vec![quantile.to_string(), format!("{share_below:.4}"), format!("{loss:.4}"), format!("{gaussian_loss:.4}")]
         });
         let table = table_of(&["quantile", "share at or below", "loss", GAUSSIAN], rows);
@@ -155,6 +161,7 @@ impl<'r> Panel<'r> {
             pinball_loss: LossReport::of(&LossTable {
                 benchmarks,
                 overlap_steps: self.overlap_steps,
+                crash: self.crash.clone(),
                 rows: rows.into_iter().map(|r| r.2).collect(),
             }),
         }
@@ -180,6 +187,7 @@ fn level(quantile: u32, below: usize, rows: &[&LossRow]) -> QuantileLevel {
     let count = rows.len() as f64;
     QuantileLevel {
         quantile: f64::from(quantile) / 1e6,
+        rows: rows.len(),
         share_below: below as f64 / count,
         loss: rows.iter().map(|r| r.loss).sum::<f64>() / count,
         gaussian_loss: rows.iter().filter_map(|r| r.benchmark_losses[0]).sum::<f64>() / count,
@@ -215,7 +223,7 @@ fn outcomes<'r>(rows: &'r [QuantileRow], history: &History) -> BTreeMap<HorizonK
     found.into_iter().collect()
 }
 
-fn outcome((horizon, as_of, symbol): HorizonKey<'_>, history: &History) -> Option<Outcome> {
+pub(super) fn outcome((horizon, as_of, symbol): HorizonKey<'_>, history: &History) -> Option<Outcome> {
     let session = history.session_at(as_of).filter(|s| is_scorable(history, *s, horizon))?;
     let instrument = history.find(symbol)?;
     let realized = realized_return(instrument, session, horizon)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::evaluation::forecasts::RankRow;
 use crate::evaluation::outcomes::{is_scorable, realized_return, session_return};
 use crate::evaluation::paired_tests::{diebold_mariano, overlap_steps};
+use crate::evaluation::periods::{InPeriod, by_period, crash_decisions};
 use crate::evaluation::rank_scores::{
     CLASS_COUNT, expected_class, quintile_membership, ranked_probability_score, spearman,
 };
@@ -24,6 +25,9 @@ pub const MINIMUM_RANKED: usize = 20;
 /// Bins of the calibration table, of .05 each.
 const CALIBRATION_BINS: usize = 20;
 
+/// Expected classes nearer to each other than one in so many steps count as equal.
+const CLASS_STEPS: f64 = 1e9;
+
 /// Scores of rank forecasts over one horizon.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RankScore {
@@ -33,8 +37,11 @@ pub struct RankScore {
     pub forecasts: usize,
     /// Ranked probability score against `uniform` and the benchmark; `None` when nothing could be scored.
     pub ranked_probability_score: Option<LossReport>,
-    /// Rank correlation of the expected class with the outcome; `None` when no day defines it.
+    /// Rank correlation of the expected class with the outcome; `None` when no day defines it, as for symmetric laws, which
+    /// expect the same class of all.
     pub information_coefficient: Option<InformationCoefficient>,
+    /// The same by period.
+    pub information_coefficients: Vec<InPeriod<InformationCoefficient>>,
     /// Probabilities of all classes against what happened.
     pub calibration: Vec<CalibrationBin>,
     /// Days that were not scored, ascending.
@@ -86,14 +93,25 @@ pub fn score_ranks(horizon: usize, rows: &[RankRow], benchmark: Option<&[RankRow
         }
     }
     let steps = overlap_steps(horizon, &sessions_of(history, tally.losses.iter().map(|l| l.as_of)));
-    let benchmarks = benchmark_names(&["uniform"], benchmark.is_some());
+    let (benchmarks, crash) = (benchmark_names(&["uniform"], benchmark.is_some()), crash_decisions(history, horizon));
     RankScore {
         horizon_sessions: horizon,
         forecasts: rows.len(),
-        information_coefficient: information_coefficient(&tally.correlations, steps),
+        information_coefficient: information_coefficient(&tally.correlations.iter().collect::<Vec<_>>(), steps),
+        information_coefficients: by_period(
+            &tally.correlations,
+            |c| c.0,
+            &crash,
+            |c| information_coefficient(c, steps),
+        ),
         calibration: calibration_table(&tally.classes, CALIBRATION_BINS),
         skipped: tally.skipped,
-        ranked_probability_score: LossReport::of(&LossTable { benchmarks, overlap_steps: steps, rows: tally.losses }),
+        ranked_probability_score: LossReport::of(&LossTable {
+            benchmarks,
+            overlap_steps: steps,
+            crash,
+            rows: tally.losses,
+        }),
     }
 }
 
@@ -130,7 +148,7 @@ type Ranked<'r> = (&'r RankRow, f64);
 struct Tally<'r> {
     benchmark: BySymbol<'r>,
     losses: Vec<LossRow>,
-    correlations: Vec<f64>,
+    correlations: Vec<(Day, f64)>,
     classes: Vec<(f64, f64)>,
     skipped: Vec<SkippedDay>,
 }
@@ -142,8 +160,10 @@ impl Tally<'_> {
 
     fn add_day(&mut self, ranked: &[Ranked<'_>]) {
         let outcomes: Vec<f64> = ranked.iter().map(|r| r.1).collect();
-        let expected: Vec<f64> = ranked.iter().map(|r| expected_class(&r.0.quintile_probabilities)).collect();
-        self.correlations.extend(spearman(&expected, &outcomes));
+        // Rounding must not order what a symmetric law leaves equal.
+        let expected_class = |r: &Ranked<'_>| (expected_class(&r.0.quintile_probabilities) * CLASS_STEPS).round();
+        let expected: Vec<f64> = ranked.iter().map(expected_class).collect();
+        self.correlations.extend(ranked.first().map(|r| r.0.as_of).zip(spearman(&expected, &outcomes)));
         for ((row, _), membership) in ranked.iter().zip(quintile_membership(&outcomes)) {
             let score = |p: &[f64; CLASS_COUNT]| ranked_probability_score(p, &membership);
             let benchmark = self.benchmark.get(&(row.as_of, &row.symbol)).map(|p| score(p));
@@ -161,18 +181,27 @@ fn by_symbol(rows: Option<&[RankRow]>) -> BySymbol<'_> {
 
 /// The rows of one day that have a return on the day and over the horizon; `None` for a day that cannot be scored.
 fn ranked_rows<'r>(rows: &[&'r RankRow], history: &History, horizon: usize) -> Option<Vec<Ranked<'r>>> {
-    let session = history.session_at(rows.first()?.as_of).filter(|s| is_scorable(history, *s, horizon))?;
-    let outcome = |row: &'r RankRow| {
-        let instrument = history.find(&row.symbol)?;
-        session_return(instrument, session)?;
-        Some((row, realized_return(instrument, session, horizon)?))
-    };
-    Some(rows.iter().filter_map(|r| outcome(r)).collect())
+    let session = scorable_session(rows.first()?.as_of, horizon, history)?;
+    let ranked = |row: &&'r RankRow| Some((*row, outcome(session, &row.symbol, horizon, history)?));
+    Some(rows.iter().filter_map(ranked).collect())
 }
 
-fn information_coefficient(correlations: &[f64], overlap_steps: usize) -> Option<InformationCoefficient> {
+/// The session at which a day decides; `None` when the day cannot be scored.
+pub(super) fn scorable_session(as_of: Day, horizon: usize, history: &History) -> Option<usize> {
+    history.session_at(as_of).filter(|s| is_scorable(history, *s, horizon))
+}
+
+/// Log return over the horizon of an instrument that also has a return on the day; `None` when one is missing.
+pub(super) fn outcome(session: usize, symbol: &Symbol, horizon: usize, history: &History) -> Option<f64> {
+    let instrument = history.find(symbol)?;
+    session_return(instrument, session)?;
+    realized_return(instrument, session, horizon)
+}
+
+fn information_coefficient(correlations: &[&(Day, f64)], overlap_steps: usize) -> Option<InformationCoefficient> {
     let days = correlations.len();
-    let statistic = diebold_mariano(correlations, overlap_steps).map(|t| t.statistic);
-    let mean = correlations.iter().sum::<f64>() / days as f64;
+    let daily: Vec<f64> = correlations.iter().map(|c| c.1).collect();
+    let statistic = (days > overlap_steps).then(|| diebold_mariano(&daily, overlap_steps)).flatten();
+    let (statistic, mean) = (statistic.map(|t| t.statistic), daily.iter().sum::<f64>() / days as f64);
     (days > 0).then_some(InformationCoefficient { mean, statistic, days })
 }

@@ -3,18 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use chrono::Datelike;
 use serde::Serialize;
 
 use crate::evaluation::paired_tests::{diebold_mariano, median};
+use crate::evaluation::periods::{CRASH, Period};
 use crate::market::bar::Day;
-
-/// First and last day of the crash of 2020, which alone can decide a mean of losses.
-pub const CRASH: (Day, Day) = match (Day::from_ymd_opt(2020, 1, 15), Day::from_ymd_opt(2020, 4, 15)) {
-    (Some(first), Some(last)) => (first, last),
-    _ => (Day::MIN, Day::MIN),
-};
 
 /// The losses of one forecast row.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +30,9 @@ pub struct LossTable {
     pub benchmarks: Vec<String>,
     /// Decision days that one horizon overlaps.
     pub overlap_steps: usize,
+    /// The decision days whose outcomes touch the crash of 2020, see
+    /// [`crash_decisions`](crate::evaluation::periods::crash_decisions).
+    pub crash: Range<Day>,
     /// Rows in any order.
     pub rows: Vec<LossRow>,
 }
@@ -45,7 +44,7 @@ pub struct LossReport {
     pub overlap_steps: usize,
     /// All days.
     pub overall: LossSummary,
-    /// Without the days of [`CRASH`]; `None` when no such day was scored or nothing else was.
+    /// Without the decision days whose outcomes touch [`CRASH`]; `None` when no such day was scored or nothing else was.
     pub without_crash: Option<LossSummary>,
     /// By calendar year, ascending.
     pub years: Vec<YearLosses>,
@@ -77,6 +76,8 @@ pub struct Comparison {
     pub benchmark: String,
     /// Days with rows of both.
     pub days: usize,
+    /// Rows of both.
+    pub rows: usize,
     /// Mean over those days of the forecast's loss.
     pub loss: f64,
     /// Mean over those days of the benchmark's loss.
@@ -84,8 +85,10 @@ pub struct Comparison {
     /// `1 - loss / benchmark_loss`; `None` when the benchmark loses nothing.
     pub skill: Option<f64>,
     /// Diebold-Mariano with the Harvey-Leybourne-Newbold factor; above 0 where the forecast is better. `None` where it
-    /// is not defined.
+    /// is not defined, and where there are no more days than one horizon overlaps.
     pub diebold_mariano: Option<f64>,
+    /// Its one-sided p-value: how likely a larger statistic is without skill.
+    pub p_value_one_sided: Option<f64>,
     /// Its two-sided p-value.
     pub p_value_two_sided: Option<f64>,
     /// Share of days on which the forecast is strictly better.
@@ -121,6 +124,8 @@ pub struct DayLosses {
 /// Mean losses over the rows of one day that the forecast and a benchmark share.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PairedLosses {
+    /// Rows of both.
+    pub rows: usize,
     /// Of the forecast.
     pub loss: f64,
     /// Of the benchmark.
@@ -136,7 +141,8 @@ impl LossReport {
             by_day.entry(row.as_of).or_default().push(row);
         }
         let days: Vec<DayLosses> = by_day.into_iter().map(|(as_of, rows)| day_losses(as_of, &rows, table)).collect();
-        let calm: Vec<&DayLosses> = days.iter().filter(|d| d.as_of < CRASH.0 || d.as_of > CRASH.1).collect();
+        let calm: Vec<&DayLosses> =
+            days.iter().filter(|d| Period::WithoutCrash.contains(d.as_of, &table.crash)).collect();
         let without_crash = (calm.len() < days.len()).then(|| summarize(&calm, table)).flatten();
         let overall = summarize(&days.iter().collect::<Vec<_>>(), table)?;
         Some(Self { overlap_steps: table.overlap_steps, overall, without_crash, years: years(&days, table), days })
@@ -159,7 +165,7 @@ impl LossReport {
         let mut text = format!("### {title}\n\n");
         write_summary(&mut text, &self.overall, self.overlap_steps);
         if let Some(calm) = &self.without_crash {
-            let _ = writeln!(text, "\nWithout {} to {}:\n", CRASH.0, CRASH.1);
+            let _ = writeln!(text, "\nWithout decisions whose outcomes touch {} to {}:\n", CRASH.0, CRASH.1);
             write_summary(&mut text, calm, self.overlap_steps);
         }
         let names: Vec<&str> = self.overall.comparisons.iter().map(|c| c.benchmark.as_str()).collect();
@@ -172,6 +178,39 @@ impl LossReport {
         });
         let _ = write!(text, "\n{}", table_of(&heads, cells));
         text
+    }
+}
+
+impl PairedLosses {
+    /// Means over rows of (forecast's loss, benchmark's loss); `None` without rows.
+    pub(super) fn of(rows: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
+        let add =
+            |(rows, loss, benchmark): (usize, f64, f64), row: (f64, f64)| (rows + 1, loss + row.0, benchmark + row.1);
+        let (rows, loss, benchmark_loss) = rows.fold((0, 0.0, 0.0), add);
+        let count = rows as f64;
+        (rows > 0).then(|| Self { rows, loss: loss / count, benchmark_loss: benchmark_loss / count })
+    }
+}
+
+impl Comparison {
+    /// Compares on one pair of means a day, ascending; `None` without days.
+    pub(super) fn of(benchmark: &str, days: &[PairedLosses], overlap_steps: usize) -> Option<Self> {
+        let gains: Vec<f64> = days.iter().map(|p| p.benchmark_loss - p.loss).collect();
+        // With fewer days than one horizon overlaps, the small-sample factor grows again and the variance is unknown.
+        let test = (days.len() > overlap_steps).then(|| diebold_mariano(&gains, overlap_steps)).flatten();
+        let (loss, benchmark_loss) = (mean(days.iter().map(|p| p.loss))?, mean(days.iter().map(|p| p.benchmark_loss))?);
+        Some(Self {
+            benchmark: benchmark.into(),
+            days: days.len(),
+            rows: days.iter().map(|p| p.rows).sum(),
+            loss,
+            benchmark_loss,
+            skill: (benchmark_loss > 0.0).then(|| 1.0 - loss / benchmark_loss).filter(|s| s.is_finite()),
+            diebold_mariano: test.map(|t| t.statistic),
+            p_value_one_sided: test.map(|t| t.p_value_one_sided),
+            p_value_two_sided: test.map(|t| t.p_value_two_sided),
+            share_of_days_better: gains.iter().filter(|g| **g > 0.0).count() as f64 / gains.len() as f64,
+        })
     }
 }
 
@@ -212,10 +251,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn day_losses(as_of: Day, rows: &[&LossRow], table: &LossTable) -> DayLosses {
-    let pair = |at: usize| {
-        let shared = || rows.iter().filter_map(move |r| Some((r.loss, (*r.benchmark_losses.get(at)?)?)));
-        Some(PairedLosses { loss: mean(shared().map(|s| s.0))?, benchmark_loss: mean(shared().map(|s| s.1))? })
-    };
+    let pair =
+        |at: usize| PairedLosses::of(rows.iter().filter_map(|r| Some((r.loss, (*r.benchmark_losses.get(at)?)?))));
     let loss = mean(rows.iter().map(|r| r.loss)).unwrap_or(0.0);
     DayLosses { as_of, rows: rows.len(), loss, pairs: (0..table.benchmarks.len()).map(pair).collect() }
 }
@@ -223,7 +260,10 @@ fn day_losses(as_of: Day, rows: &[&LossRow], table: &LossTable) -> DayLosses {
 fn summarize(days: &[&DayLosses], table: &LossTable) -> Option<LossSummary> {
     let losses: Vec<f64> = days.iter().map(|d| d.loss).collect();
     let rows: usize = days.iter().map(|d| d.rows).sum();
-    let comparisons = table.benchmarks.iter().enumerate().filter_map(|(at, name)| compare(days, at, name, table));
+    let comparisons = table.benchmarks.iter().enumerate().filter_map(|(at, name)| {
+        let pairs: Vec<PairedLosses> = days.iter().filter_map(|d| d.pairs[at]).collect();
+        Comparison::of(name, &pairs, table.overlap_steps)
+    });
     Some(LossSummary {
         rows,
         days: days.len(),
@@ -231,23 +271,6 @@ fn summarize(days: &[&DayLosses], table: &LossTable) -> Option<LossSummary> {
         median: median(&losses)?,
         row_mean: days.iter().map(|d| d.loss * d.rows as f64).sum::<f64>() / rows as f64,
         comparisons: comparisons.collect(),
-    })
-}
-
-fn compare(days: &[&DayLosses], at: usize, name: &str, table: &LossTable) -> Option<Comparison> {
-    let pairs: Vec<PairedLosses> = days.iter().filter_map(|d| d.pairs[at]).collect();
-    let gains: Vec<f64> = pairs.iter().map(|p| p.benchmark_loss - p.loss).collect();
-    let test = diebold_mariano(&gains, table.overlap_steps);
-    let (loss, benchmark_loss) = (mean(pairs.iter().map(|p| p.loss))?, mean(pairs.iter().map(|p| p.benchmark_loss))?);
-    Some(Comparison {
-        benchmark: name.into(),
-        days: pairs.len(),
-        loss,
-        benchmark_loss,
-        skill: (benchmark_loss > 0.0).then(|| 1.0 - loss / benchmark_loss),
-        diebold_mariano: test.map(|t| t.statistic),
-        p_value_two_sided: test.map(|t| t.p_value_two_sided),
-        share_of_days_better: gains.iter().filter(|g| **g > 0.0).count() as f64 / gains.len() as f64,
     })
 }
 
@@ -281,7 +304,8 @@ mod tests {
             row("2021-01-04", 1.0, Some(3.0)),
             row("2021-02-01", 1.0, None),
         ];
-        LossTable { benchmarks: vec!["mean".into()], overlap_steps: 1, rows }
+        let crash = "2020-01-14".parse().unwrap().."2020-04-15".parse().unwrap();
+        LossTable { benchmarks: vec!["mean".into()], overlap_steps: 1, crash, rows }
     }
 
     #[test]
@@ -294,6 +318,7 @@ mod tests {
         let calm = &report.without_crash.as_ref().unwrap().comparisons[0];
         assert_eq!((calm.days, calm.loss, calm.share_of_days_better), (3, 1.0, 1.0));
         assert!((calm.skill.unwrap() - (1.0 - 3.0 / 8.0)).abs() < 1e-12);
+        assert_eq!((calm.rows, report.overall.comparisons[0].rows), (3, 4));
         let gains: Vec<f64> = report.gains("mean").into_iter().map(|g| g.1).collect();
         assert_eq!(gains, [2.0, 1.0, -8.0, 2.0]);
         assert!(report.gains("unknown").is_empty());
@@ -309,7 +334,7 @@ mod tests {
             text.starts_with("### Ranks, 20 sessions\n\n6 rows, 5 days, overlap steps 1: mean loss 2.80000"),
             "{text}"
         );
-        assert!(text.contains("Without 2020-01-15 to 2020-04-15:"));
+        assert!(text.contains("Without decisions whose outcomes touch 2020-01-15 to 2020-04-15:"));
         assert!(text.contains("| 2021 | 2 | 1.00000 | 3.00000 |"), "{text}");
     }
 }

@@ -10,6 +10,7 @@ use crate::evaluation::outcomes::{
     VARIANCE_FLOOR, exponential_variance, is_scorable, realized_variance, session_return, trailing_variance,
 };
 use crate::evaluation::paired_tests::overlap_steps;
+use crate::evaluation::periods::crash_decisions;
 use crate::evaluation::report::{LossReport, LossRow, LossTable};
 use crate::evaluation::scorecard::{benchmark_names, grouped, sessions_of};
 use crate::evaluation::scores::{qlike, squared_log_error};
@@ -52,22 +53,23 @@ pub fn score_volatility(
     benchmark: Option<&[VolatilityRow]>,
     history: &History,
 ) -> Vec<VolatilityScore> {
-    let refits = refit_sessions(&history.sessions);
-    let by_symbol: BTreeMap<_, f64> = benchmark
-        .unwrap_or_default()
-        .iter()
-        .map(|r| ((r.horizon, r.as_of, &r.symbol), r.sigma * r.sigma / r.horizon as f64))
-        .collect();
+    let by_symbol: BTreeMap<_, f64> =
+        benchmark.unwrap_or_default().iter().map(|r| ((r.horizon, r.as_of, &r.symbol), daily_variance(r))).collect();
     let score = |(horizon, rows): (usize, Vec<&VolatilityRow>)| {
-        let mut outcomes = Outcomes { history, horizon, refits: &refits, fitted: BTreeMap::new() };
+        let mut outcomes = Outcomes::new(history, horizon);
         let scored = rows.iter().filter_map(|row| {
             let benchmark = by_symbol.get(&(horizon, row.as_of, &row.symbol)).copied();
-            outcomes.of(row).map(|o| Scored { benchmark, ..o })
+            let forecast = daily_variance(row);
+            outcomes.of(row.as_of, &row.symbol).map(|o| Scored { as_of: row.as_of, outcome: o, forecast, benchmark })
         });
         let scored: Vec<Scored> = scored.collect();
-        let steps = overlap_steps(horizon, &sessions_of(history, scored.iter().map(|s| s.as_of)));
-        let names = benchmark_names(&["rolling_252", "exponential_94"], benchmark.is_some());
-        let report = |loss| LossReport::of(&losses(&scored, names.clone(), steps, loss));
+        let table = LossTable {
+            benchmarks: benchmark_names(&["rolling_252", "exponential_94"], benchmark.is_some()),
+            overlap_steps: overlap_steps(horizon, &sessions_of(history, scored.iter().map(|s| s.as_of))),
+            crash: crash_decisions(history, horizon),
+            rows: vec![],
+        };
+        let report = |loss| LossReport::of(&LossTable { rows: losses(&scored, loss), ..table.clone() });
         VolatilityScore {
             horizon_sessions: horizon,
             forecasts: rows.len(),
@@ -94,23 +96,34 @@ impl VolatilityScore {
     }
 }
 
+/// The forecast as a mean daily variance.
+pub(super) fn daily_variance(row: &VolatilityRow) -> f64 {
+    row.sigma * row.sigma / row.horizon as f64
+}
+
+/// Mean daily variances after and before one decision.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) realized: f64,
+    references: [f64; 2],
+}
+
 /// Mean daily variances of one row.
 struct Scored {
     as_of: Day,
-    realized: f64,
+    outcome: Outcome,
     forecast: f64,
-    references: [f64; 2],
     benchmark: Option<f64>,
 }
 
-fn losses(scored: &[Scored], benchmarks: Vec<String>, overlap_steps: usize, loss: fn(f64, f64) -> f64) -> LossTable {
+fn losses(scored: &[Scored], loss: fn(f64, f64) -> f64) -> Vec<LossRow> {
     let row = |s: &Scored| {
-        let references = s.references.iter().map(|f| Some(loss(s.realized, *f)));
-        let benchmark = s.benchmark.map(|f| loss(s.realized, f));
-        let benchmark_losses = references.chain(std::iter::once(benchmark)).collect();
-        LossRow { as_of: s.as_of, loss: loss(s.realized, s.forecast), benchmark_losses }
+        let loss = |forecast: f64| loss(s.outcome.realized, forecast);
+        let references = s.outcome.references.iter().map(|f| Some(loss(*f)));
+        let benchmark_losses = references.chain(std::iter::once(s.benchmark.map(loss))).collect();
+        LossRow { as_of: s.as_of, loss: loss(s.forecast), benchmark_losses }
     };
-    LossTable { benchmarks, overlap_steps, rows: scored.iter().map(row).collect() }
+    scored.iter().map(row).collect()
 }
 
 /// First sessions of a year from [`FIRST_REFIT`] on, ascending.
@@ -118,32 +131,31 @@ fn refit_sessions(sessions: &[Day]) -> Vec<usize> {
     (FIRST_REFIT..sessions.len()).filter(|t| sessions[*t].year() != sessions[*t - 1].year()).collect()
 }
 
-struct Outcomes<'h> {
+/// What happened over one horizon.
+pub(super) struct Outcomes<'h> {
     history: &'h History,
     horizon: usize,
-    refits: &'h [usize],
+    refits: Vec<usize>,
     /// Whether an instrument has enough training rows at a refit.
     fitted: BTreeMap<(&'h Symbol, usize), bool>,
 }
 
 impl<'h> Outcomes<'h> {
-    /// The row with what happened; `None` when it is not scored.
-    fn of(&mut self, row: &VolatilityRow) -> Option<Scored> {
-        let session = self.history.session_at(row.as_of).filter(|s| is_scorable(self.history, *s, self.horizon))?;
-        let instrument = self.history.find(&row.symbol).filter(|i| i.instrument.kind != InstrumentKind::Index)?;
+    pub(super) fn new(history: &'h History, horizon: usize) -> Self {
+        Self { history, horizon, refits: refit_sessions(&history.sessions), fitted: BTreeMap::new() }
+    }
+
+    /// What happened after a decision; `None` when it is not scored.
+    pub(super) fn of(&mut self, as_of: Day, symbol: &Symbol) -> Option<Outcome> {
+        let session = self.history.session_at(as_of).filter(|s| is_scorable(self.history, *s, self.horizon))?;
+        let instrument = self.history.find(symbol).filter(|i| i.instrument.kind != InstrumentKind::Index)?;
         let realized = realized_variance(instrument, session, self.horizon).filter(|v| *v > VARIANCE_FLOOR)?;
         let enough = |window: usize| trailing_variance(instrument, session, window, window * 4 / 5);
         [1, 5, 20, 60].into_iter().try_for_each(|window| enough(window).map(|_| ()))?;
         let rolling = enough(252).filter(|v| *v > 0.0)?;
         let refit = *self.refits.get(self.refits.partition_point(|t| *t <= session).checked_sub(1)?)?;
         self.is_fitted(instrument, refit).then_some(())?;
-        Some(Scored {
-            as_of: row.as_of,
-            realized,
-            forecast: row.sigma * row.sigma / self.horizon as f64,
-            references: [rolling, exponential_variance(instrument, session, DECAY)?],
-            benchmark: None,
-        })
+        Some(Outcome { realized, references: [rolling, exponential_variance(instrument, session, DECAY)?] })
     }
 
     fn is_fitted(&mut self, instrument: &'h InstrumentHistory, refit: usize) -> bool {

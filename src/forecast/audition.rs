@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use crate::evaluation::gate::{GateDecision, MeanRow, MeanWeight, mean_weight, paired_gate};
+use crate::evaluation::gate::{GateDecision, MeanRow, MeanWeight, judge_seat, mean_weight};
 use crate::evaluation::outcomes::{VARIANCE_FLOOR, realized_return, realized_variance};
 use crate::evaluation::rank_scores::{quintile_membership, ranked_probability_score};
 use crate::evaluation::scores::{brier_score, qlike};
 use crate::forecast::calibration::{Calibration, ScoreDay};
-use crate::forecast::day::{DayInputs, NetworkDay, benchmark_ranks, forecast_day, median as median_of};
+use crate::forecast::day::{DayInputs, NetworkDay, RANKS, benchmark_ranks, forecast_day, median as median_of};
+use crate::forecast::predictability::DayValues;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::state::{ModelState, Seats};
 use crate::market::horizon::Horizon;
 use crate::scenario::conformal::QuantileMap;
 use crate::scenario::ranks::{TILT_WEIGHT_MAX, apply_tilt, tilt_of};
-use crate::scenario::recipes::RankModel;
 
 /// Scenarios behind a rank benchmark of the audition; both sides use the same draws, so fewer than for serving suffice.
 const AUDITION_SCENARIOS: usize = 4_000;
@@ -29,6 +29,8 @@ pub struct HorizonAudition {
     ranks: Vec<(usize, f64)>,
     means: Vec<(usize, Vec<MeanRow>)>,
     errors: Vec<ScoreDay>,
+    raw_means: Vec<DayValues<f64>>,
+    variances: Vec<DayValues<f64>>,
 }
 
 /// The decisions of all heads at one horizon.
@@ -40,7 +42,7 @@ pub struct HeadDecisions {
     pub volatility: GateDecision,
     /// Brier score against the base rate.
     pub direction: GateDecision,
-    /// Ranked probability score of S0 with the full tilt against S0.
+    /// Ranked probability score of the served law with the full tilt against that law.
     pub ranks: GateDecision,
     /// Weight of the mean.
     pub mean: MeanWeight,
@@ -51,16 +53,25 @@ pub struct HeadDecisions {
 pub struct AuditionDay<'a> {
     /// Rows that reach past the horizon.
     pub prepared: &'a Prepared,
-    /// Fitted benchmarks.
-    pub state: &'a ModelState,
-    /// Matured errors of harX2.
-    pub calibration: &'a Calibration,
+    /// Fitted benchmarks, no seat taken.
+    pub benchmarks: &'a ModelState,
     /// What the network said.
     pub network: &'a NetworkDay,
     /// Decision day.
     pub session: usize,
     /// Whether ranks, which cost most, are compared too.
     pub with_ranks: bool,
+}
+
+/// Sessions after which the seats of one horizon have been held without a break.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeatedSince {
+    /// The volatility's.
+    pub volatility: Option<usize>,
+    /// The direction's.
+    pub direction: Option<usize>,
+    /// The ranks'.
+    pub ranks: Option<usize>,
 }
 
 impl HorizonAudition {
@@ -70,11 +81,11 @@ impl HorizonAudition {
         if session + h >= day.prepared.sessions() {
             return;
         }
-        let benchmark = ModelState { seats: [Seats::default(); 5], ..day.state.clone() };
         let inputs = DayInputs {
             prepared: day.prepared,
-            state: &benchmark,
-            calibration: day.calibration,
+            state: day.benchmarks,
+            // Intervals do not take part.
+            calibration: &Calibration::new(vec![], horizon),
             network: None,
             session,
             horizon,
@@ -88,33 +99,51 @@ impl HorizonAudition {
         self.direction.extend(mean_gain(rows.iter().map(Row::direction_gain)).map(|g| (session, g)));
         self.means.push((session, rows.iter().map(|r| r.mean).collect()));
         self.errors.push(ScoreDay { session, scores: rows.iter().map(|r| r.network_error).collect() });
+        let by_instrument = |value: &dyn Fn(&Row) -> f64| {
+            let mut values = vec![None; day.prepared.history.instruments.len()];
+            rows.iter().for_each(|row| values[row.instrument] = Some(value(row)));
+            (session, values)
+        };
+        self.raw_means.push(by_instrument(&|row| row.mean.raw_mean));
+        self.variances.push(by_instrument(&|row| row.variances[1]));
         if day.with_ranks {
             self.ranks.extend(rank_gain(&inputs, day.network).map(|g| (session, g)));
         }
     }
 
-    /// The decisions by the close of a session: only days whose horizon had matured count.
+    /// The decisions by the close of a session: only days whose horizon had matured count. A head that holds its seat is
+    /// judged by what it gained since, any other by all its days.
     #[must_use]
-    pub fn decide(&self, horizon: Horizon, until: usize) -> HeadDecisions {
+    pub fn decide(&self, horizon: Horizon, until: usize, since: &SeatedSince) -> HeadDecisions {
         let h = horizon.sessions();
-        let matured = |gains: &[(usize, f64)]| -> Vec<(usize, f64)> {
-            gains.iter().copied().filter(|(s, _)| s + h <= until).collect()
-        };
-        let gate = |gains: &[(usize, f64)]| {
-            let known = matured(gains);
+        let gate = |gains: &[(usize, f64)], since: Option<usize>| {
+            let known: Vec<(usize, f64)> = gains.iter().copied().filter(|(s, _)| s + h <= until).collect();
             let sessions: Vec<usize> = known.iter().map(|g| g.0).collect();
-            paired_gate(&known.iter().map(|g| g.1).collect::<Vec<_>>(), overlap(&sessions, h))
+            let first_live = since.map(|since| sessions.partition_point(|s| *s <= since));
+            judge_seat(first_live, &known.iter().map(|g| g.1).collect::<Vec<_>>(), overlap(&sessions, h))
         };
         let means: Vec<&(usize, Vec<MeanRow>)> = self.means.iter().filter(|(s, _)| s + h <= until).collect();
         let mean_sessions: Vec<usize> = means.iter().map(|m| m.0).collect();
         let mean_rows: Vec<Vec<MeanRow>> = means.into_iter().map(|m| m.1.clone()).collect();
         HeadDecisions {
             horizon: horizon.label(),
-            volatility: gate(&self.volatility),
-            direction: gate(&self.direction),
-            ranks: gate(&self.ranks),
+            volatility: gate(&self.volatility, since.volatility),
+            direction: gate(&self.direction, since.direction),
+            ranks: gate(&self.ranks, since.ranks),
             mean: mean_weight(&mean_rows, overlap(&mean_sessions, h)),
         }
+    }
+
+    /// The network's raw means of the days so far, log returns over the horizon, by day and instrument.
+    #[must_use]
+    pub fn raw_means(&self) -> &[DayValues<f64>] {
+        &self.raw_means
+    }
+
+    /// The network's mean daily variances of the days so far, by day and instrument.
+    #[must_use]
+    pub fn variances(&self) -> &[DayValues<f64>] {
+        &self.variances
     }
 
     /// The interval map of the network's volatility, from its matured out-of-sample errors; `None` with too few.
@@ -136,10 +165,22 @@ impl HeadDecisions {
             mean_weight: self.mean.weight,
         }
     }
+
+    /// Since when the seats have been held, after this decision at the close of a session.
+    #[must_use]
+    pub fn since(&self, before: &SeatedSince, session: usize) -> SeatedSince {
+        let held = |gate: &GateDecision, since: Option<usize>| gate.seated.then(|| since.unwrap_or(session));
+        SeatedSince {
+            volatility: held(&self.volatility, before.volatility),
+            direction: held(&self.direction, before.direction),
+            ranks: held(&self.ranks, before.ranks),
+        }
+    }
 }
 
 /// One instrument on one day, both sides.
 struct Row {
+    instrument: usize,
     realized_variance: Option<f64>,
     variances: [f64; 2],
     up: bool,
@@ -172,6 +213,7 @@ fn rows_of(inputs: &DayInputs<'_>, network: &NetworkDay) -> Vec<Row> {
         let volatility = forecast.volatility * factor.sqrt();
         let median = forecast.median;
         Some(Row {
+            instrument: i,
             realized_variance: realized_variance(instrument, session, h),
             variances: [daily, daily * factor],
             up: realized > 0.0,
@@ -199,7 +241,7 @@ fn rank_gain(inputs: &DayInputs<'_>, network: &NetworkDay) -> Option<f64> {
     if ranked.len() < RANKED_MINIMUM {
         return None;
     }
-    let symmetric = benchmark_ranks(inputs, RankModel::S0, &ranked, AUDITION_SCENARIOS)?;
+    let symmetric = benchmark_ranks(inputs, RANKS, &ranked, AUDITION_SCENARIOS)?;
     let realized = ranked.iter().filter_map(|i| realized_return(&inputs.prepared.history.instruments[*i], session, h));
     let membership = quintile_membership(&realized.collect::<Vec<_>>());
     let gains = ranked.iter().zip(&symmetric.quintile_probabilities).zip(&membership).filter_map(|((i, p), class)| {

@@ -5,7 +5,7 @@ use crate::forecast::prepared::Prepared;
 use crate::forecast::walk::VolatilityWalk;
 use crate::market::horizon::Horizon;
 use crate::scenario::adaptive::Adaptation;
-use crate::scenario::conformal::{QuantileMap, normal_score};
+use crate::scenario::conformal::QuantileMap;
 
 /// Sessions between the days whose errors count.
 const SPACING: usize = 5;
@@ -52,11 +52,8 @@ impl Calibration {
             if k % REFIT_DAYS == 0 {
                 map = QuantileMap::fit(&calibration.matured_scores(session));
             }
-            let scaled = calibration.adapted(&map, session);
-            let half_width = scaled.apply(normal_score(1.0 - ADAPTATION.target / 2.0));
-            let scores = &calibration.days[k].scores;
-            let missed = scores.iter().filter(|s| **s > half_width).count();
-            calibration.misses.push(missed as f64 / scores.len() as f64);
+            let rate = calibration.miss_rate(session);
+            calibration.misses.push(ADAPTATION.missed(&map, rate, &calibration.days[k].scores));
         }
         calibration
     }
@@ -68,9 +65,13 @@ impl Calibration {
     }
 
     fn adapted(&self, map: &QuantileMap, session: usize) -> QuantileMap {
+        map.with_scale(ADAPTATION.scale(map, self.miss_rate(session)))
+    }
+
+    /// The adapted rate of misses by the close of a session, from the misses matured by then.
+    fn miss_rate(&self, session: usize) -> f64 {
         let known = self.misses.iter().zip(&self.days).filter(|(_, d)| d.session + self.horizon <= session);
-        let rate = ADAPTATION.miss_rate(known.map(|(miss, _)| *miss));
-        map.with_scale(ADAPTATION.scale(map, rate))
+        ADAPTATION.miss_rate(known.map(|(miss, _)| *miss))
     }
 
     fn matured_scores(&self, session: usize) -> Vec<f64> {
@@ -95,6 +96,7 @@ fn score_day(prepared: &Prepared, walk: &VolatilityWalk, (t, horizon): (usize, H
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::conformal::normal_score;
 
     fn days(scale: impl Fn(usize) -> f64) -> Vec<ScoreDay> {
         let quantile = |k: usize| normal_score(0.5 + (k as f64 + 0.5) / 400.0);

@@ -15,6 +15,9 @@ use crate::scenario::ranks::{apply_tilt, expected_rank, tilt_of};
 use crate::scenario::recipes::{RankForecast, RankInputs, RankModel};
 use crate::scenario::volatility::{VolatilityModel, fit};
 
+/// The law of ranks that is served, and that the network's tilt has to beat.
+pub const RANKS: RankModel = RankModel::Seasonal;
+
 /// What the network says on one day, by instrument of the history; `None` where it was not asked.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkDay {
@@ -96,7 +99,7 @@ pub fn forecast_day(inputs: DayInputs<'_>) -> DayForecast {
                 forecast_instrument(&inputs, Benchmark { instrument: i, variance, borrowed, model: volatility_model });
         }
     }
-    let mut sources = seats.sources(volatility_model.as_str(), RankModel::S0.as_str());
+    let mut sources = seats.sources(volatility_model.as_str(), RANKS.as_str());
     if !map.is_calibrated() {
         // Too few errors have matured, so the intervals are those of the normal law.
         sources.intervals = "gaussian".to_owned();
@@ -109,7 +112,7 @@ pub fn forecast_day(inputs: DayInputs<'_>) -> DayForecast {
 #[must_use]
 pub fn forecast_ranks(inputs: DayInputs<'_>, instruments: &[usize]) -> Option<RankForecast> {
     let settings = &inputs.state.settings;
-    let mut forecast = benchmark_ranks(&inputs, RankModel::S0, instruments, settings.scenarios)?;
+    let mut forecast = benchmark_ranks(&inputs, RANKS, instruments, settings.scenarios)?;
     let weight = inputs.state.seats(inputs.horizon).tilt_weight;
     if let Some(network) = inputs.network.filter(|_| weight > 0.0) {
         for (p, i) in forecast.quintile_probabilities.iter_mut().zip(instruments) {
@@ -139,6 +142,7 @@ pub fn benchmark_ranks(
     let rank_inputs = RankInputs {
         log_returns: &log_returns,
         forecast_variance: &forecast_variance,
+        horizon_sessions: inputs.horizon.sessions(),
         draws: scenarios,
         seed: inputs.state.settings.seed,
     };

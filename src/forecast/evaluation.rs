@@ -9,17 +9,16 @@ use std::collections::BTreeMap;
 use crate::evaluation::forecasts::{DirectionRow, Forecasts, QuantileRow, RankRow, VolatilityRow};
 use crate::evaluation::split::Decision;
 use crate::features::price_basis::PriceBasis;
-use crate::forecast::audition::{AuditionDay, HeadDecisions, HorizonAudition};
+use crate::forecast::audition::HeadDecisions;
 use crate::forecast::calibration::Calibration;
 use crate::forecast::day::{DayForecast, DayInputs, NetworkDay, benchmark_ranks, forecast_day, forecast_ranks};
 use crate::forecast::prepared::Prepared;
-use crate::forecast::samples::{ROW_SPACING, SampleRequest, features_on, network_day, samples, training_sessions};
+use crate::forecast::samples::{features_on, network_day};
 use crate::forecast::state::{ModelState, Seats};
 use crate::forecast::training::{FitError, FitRequest, fit_benchmarks};
-use crate::forecast::walk::refit_sessions;
-use crate::learning::dataset::{DatasetError, TrainingPlan};
-use crate::learning::ensemble::{Provenance, TrainedModel, train};
-use crate::learning::training::{Control, TrainingError};
+use crate::forecast::walk::{VolatilityWalk, refit_sessions};
+use crate::forecast::walker::{Folds, Walker};
+use crate::learning::training::Control;
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
@@ -29,10 +28,6 @@ use crate::scenario::volatility::{VolatilityModel, fit};
 
 /// Name of the served mix among the forecasts.
 pub const SERVED: &str = "served";
-/// Sessions of validation before a refit, at most.
-const VALIDATION_SESSIONS: usize = 378;
-/// First refit at which a network is trained.
-const NETWORK_FROM: usize = 756;
 
 /// What is walked.
 pub struct WalkRequest<'a> {
@@ -66,141 +61,82 @@ pub struct Walked {
 /// [`FitError`] when a training fails or is cancelled.
 pub fn walk(
     request: &WalkRequest<'_>,
+    folds: Folds<'_>,
     control: &Control<'_>,
-    progress: &dyn Fn(&Decision),
+    progress: &dyn Fn(WalkStep<'_>),
 ) -> Result<Walked, FitError> {
     let Some(last) = request.decisions.last().map(|d| d.session) else { return Ok(Walked::default()) };
     let refits = refit_sessions(&request.prepared.history.sessions);
-    let newest = refits.iter().rev().find(|r| **r <= last).copied();
-    let mut state = fit_benchmarks(request.prepared, &request.fit, newest.unwrap_or(last));
+    let newest = refits.iter().rev().find(|r| **r <= last).copied().unwrap_or(last);
+    let state = fit_benchmarks(request.prepared, &request.fit, newest);
     let premium = request.fit.settings.equity_premium;
     let calibrations = Horizon::ALL.map(|h| match request.horizons.contains(&h) {
         true => Calibration::of_walk(request.prepared, &state.harx2, h, premium),
         false => Calibration::new(vec![], h),
     });
-    let mut walker = Walker {
-        request,
-        basis: PriceBasis::infer(&request.prepared.history),
-        calibrations,
-        auditions: [(); 5].map(|()| HorizonAudition::default()),
-        network: None,
-        auditioned_until: 0,
-        walked: Walked::default(),
-    };
-    let mut refitted = None;
+    let garch = request.models.iter().any(|m| m == VolatilityModel::Garch11.as_str()).then(|| {
+        VolatilityWalk::fit(&request.prepared.inputs, VolatilityModel::Garch11, request.horizons, newest)
+    });
+    let walker = Walker::begin(request.prepared, &request.fit, folds, &state, last);
+    progress(WalkStep::Folds { missing: walker.missing(last)? });
+    let basis = PriceBasis::infer(&request.prepared.history);
+    let mut evaluator = Evaluator { request, basis, calibrations, garch, state, walker, forecasts: BTreeMap::new() };
     for decision in request.decisions {
-        let due = refits.iter().rev().find(|r| **r <= decision.session).copied();
-        for refit in refits.iter().filter(|r| Some(**r) > refitted && Some(**r) <= due) {
-            walker.refit(*refit, &mut state, control)?;
-        }
-        refitted = due.max(refitted);
-        walker.decide(decision, &state)?;
-        progress(decision);
+        evaluator.walker.advance(decision.session, control)?;
+        evaluator.decide(decision)?;
+        progress(WalkStep::Decided(decision));
     }
-    Ok(walker.walked)
+    Ok(Walked { forecasts: evaluator.forecasts, decisions: evaluator.walker.decisions })
 }
 
-struct Walker<'a> {
+/// How far a walk is.
+#[derive(Debug, Clone, Copy)]
+pub enum WalkStep<'a> {
+    /// It begins, and has to train this many folds.
+    Folds {
+        /// Folds that are on no shelf.
+        missing: usize,
+    },
+    /// A day was decided.
+    Decided(&'a Decision),
+}
+
+struct Evaluator<'a> {
     request: &'a WalkRequest<'a>,
     basis: PriceBasis,
     calibrations: [Calibration; 5],
-    auditions: [HorizonAudition; 5],
-    network: Option<TrainedModel>,
-    auditioned_until: usize,
-    walked: Walked,
+    garch: Option<VolatilityWalk>,
+    state: ModelState,
+    walker: Walker<'a>,
+    forecasts: BTreeMap<String, Forecasts>,
 }
 
-impl Walker<'_> {
-    /// Lets the network in force play until the refit, decides the seats by all that matured, and trains its successor.
-    fn refit(&mut self, refit: usize, state: &mut ModelState, control: &Control<'_>) -> Result<(), FitError> {
-        if self.request.fit.recipe.members == 0 || refit < NETWORK_FROM {
-            return Ok(());
-        }
-        self.audition_until(refit, state)?;
-        let mut decisions = Vec::new();
-        for &horizon in self.request.horizons {
-            let audition = &self.auditions[horizon.index()];
-            let decision = audition.decide(horizon, refit);
-            let map = audition.map_at(horizon, refit);
-            state.seats[horizon.index()] = decision.seats(map.is_some());
-            state.network_maps[horizon.index()] = map;
-            decisions.push(decision);
-        }
-        self.walked.decisions.push((self.request.prepared.history.sessions[refit], decisions));
-        self.network = match self.train(refit, control) {
-            Err(FitError::Training(TrainingError::Dataset(DatasetError::EmptySpan { .. }))) => None,
-            trained => Some(trained?),
-        };
-        self.auditioned_until = refit;
-        Ok(())
-    }
-
-    fn train(&self, refit: usize, control: &Control<'_>) -> Result<TrainedModel, FitError> {
-        let prepared = self.request.prepared;
-        let table = features_on(prepared, &self.basis, &training_sessions(refit));
-        let benchmarks = Horizon::ALL.map(|h| fit(&prepared.inputs, VolatilityModel::HarX2, h, refit));
-        let settings = self.request.fit.settings;
-        let request = SampleRequest {
-            prepared,
-            benchmarks: &benchmarks,
-            equity_premium: settings.equity_premium,
-            known_until: refit,
-        };
-        let rows = samples(request, &table);
-        let plan = TrainingPlan {
-            validation_from_day: (refit - VALIDATION_SESSIONS.min(refit / 4)) as u32,
-            validation_until_day: refit as u32,
-        };
-        let provenance = Provenance {
-            seed: settings.seed,
-            data_hash: self.request.fit.data_hash.clone(),
-            schema: serde_json::to_value(&table.schema).unwrap_or_default(),
-        };
-        Ok(train(&rows, &plan, self.request.fit.recipe, provenance, control)?)
-    }
-
-    fn audition_until(&mut self, refit: usize, state: &ModelState) -> Result<(), FitError> {
-        let Some(network) = &self.network else { return Ok(()) };
-        let prepared = self.request.prepared;
-        let days: Vec<usize> = (self.auditioned_until + 1..=refit).filter(|t| t % ROW_SPACING == 0).collect();
-        let table = features_on(prepared, &self.basis, &days);
-        for (position, &session) in days.iter().enumerate() {
-            let said = network_day(prepared, network, &table, position)?;
-            for &horizon in self.request.horizons {
-                let day = AuditionDay {
-                    prepared,
-                    state,
-                    calibration: &self.calibrations[horizon.index()],
-                    network: &said,
-                    session,
-                    with_ranks: position % 4 == 0,
-                };
-                self.auditions[horizon.index()].add(day, horizon);
-            }
-        }
-        Ok(())
-    }
-
-    fn decide(&mut self, decision: &Decision, state: &ModelState) -> Result<(), FitError> {
+impl Evaluator<'_> {
+    fn decide(&mut self, decision: &Decision) -> Result<(), FitError> {
         let (prepared, session) = (self.request.prepared, decision.session);
-        let said = match &self.network {
-            Some(network) => Some(network_day(prepared, network, &features_on(prepared, &self.basis, &[session]), 0)?),
+        let said = match self.walker.network()? {
+            Some(network) => Some(network_day(prepared, &network, &features_on(prepared, &self.basis, &[session]), 0)?),
             None => None,
         };
+        let standing = self.walker.standing();
+        self.state.seats = standing.seats;
+        self.state.network_maps = standing.maps.clone();
         for &horizon in self.request.horizons {
-            let calibration = self.calibrations[horizon.index()].clone();
+            let calibration = &self.calibrations[horizon.index()];
             let inputs =
-                DayInputs { prepared, state, calibration: &calibration, network: said.as_ref(), session, horizon };
+                DayInputs { prepared, state: &self.state, calibration, network: said.as_ref(), session, horizon };
             let day = forecast_day(inputs);
             let ranked = self.ranked(session, &day);
             let ranks = forecast_ranks(inputs, &ranked).map(|r| r.quintile_probabilities);
             let rows = Rows { request: self.request, decision, horizon };
-            let served = self.walked.forecasts.entry(SERVED.to_owned()).or_default();
+            let served = self.forecasts.entry(SERVED.to_owned()).or_default();
             rows.ranks(served, &ranked, ranks);
             rows.laws(served, &day);
             for model in self.request.models {
-                let forecasts = self.walked.forecasts.entry(model.clone()).or_default();
-                named(forecasts, model, &rows, &Named { inputs, day: &day, ranked: &ranked, said: said.as_ref() });
+                let forecasts = self.forecasts.entry(model.clone()).or_default();
+                let on =
+                    Named { inputs, day: &day, ranked: &ranked, said: said.as_ref(), garch: self.garch.as_ref() };
+                named(forecasts, model, &rows, &on);
             }
         }
         Ok(())
@@ -227,6 +163,7 @@ struct Named<'a> {
     day: &'a DayForecast,
     ranked: &'a [usize],
     said: Option<&'a NetworkDay>,
+    garch: Option<&'a VolatilityWalk>,
 }
 
 /// Adds the rows of a named model; a model that does not forecast a head adds none there.
@@ -239,7 +176,7 @@ fn named(forecasts: &mut Forecasts, model: &str, rows: &Rows<'_>, on: &Named<'_>
     if let Some(benchmark) = VolatilityModel::ALL.into_iter().find(|m| m.as_str() == model) {
         rows.volatility(forecasts, &named_variances(benchmark, on));
     }
-    let unseated = ModelState { seats: [Seats::default(); 5], ..on.inputs.state.clone() };
+    let unseated = on.inputs.state.benchmarks();
     let benchmark = DayInputs { state: &unseated, network: None, ..on.inputs };
     match (model, on.said) {
         ("base_rate", _) => {
@@ -264,6 +201,7 @@ fn named_variances(model: VolatilityModel, on: &Named<'_>) -> Vec<Option<f64>> {
     let fitted = match model {
         VolatilityModel::LogHar => state.har.in_force(day, horizon).cloned(),
         VolatilityModel::HarX2 => state.harx2.in_force(day, horizon).cloned(),
+        VolatilityModel::Garch11 => on.garch.and_then(|walk| walk.in_force(day, horizon)).cloned(),
         simple => fit(&prepared.inputs, simple, horizon, session),
     };
     let count = prepared.history.instruments.len();

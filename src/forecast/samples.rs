@@ -1,17 +1,20 @@
 //! From a history to rows that the network learns from: features looking back, targets looking forward, each target
 //! expressed against the benchmark that it corrects.
 
+use std::ops::Range;
+
 use crate::features::price_basis::PriceBasis;
 use crate::features::states::MarketStates;
 use crate::features::table::{FeatureTable, compute_on_basis};
 use crate::features::targets::{HorizonTarget, horizon_targets};
 use crate::forecast::day::NetworkDay;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::walk::VolatilityWalk;
 use crate::learning::dataset::{HorizonTargets, RowTargets, Samples};
 use crate::learning::ensemble::{ForecastError, TrainedModel};
 use crate::learning::forecast::RowForecast;
 use crate::market::horizon::Horizon;
-use crate::scenario::volatility::{MINIMUM_RETURNS, PooledVolatility};
+use crate::scenario::volatility::MINIMUM_RETURNS;
 use crate::scenario::volatility_inputs::VARIANCE_FLOOR;
 
 /// Sessions between decision days that the network learns from.
@@ -27,12 +30,10 @@ const RETURNS_MINIMUM: usize = MINIMUM_RETURNS;
 pub struct SampleRequest<'a> {
     /// The rows and their columns.
     pub prepared: &'a Prepared,
-    /// harX2 by horizon, fitted by `known_until`.
-    pub benchmarks: &'a [Option<PooledVolatility>; 5],
+    /// harX2, each row against the fit that was in force on its day.
+    pub benchmark: &'a VolatilityWalk,
     /// Equity premium a year.
     pub equity_premium: f64,
-    /// The last session whose rows may be looked at: later targets stay unknown.
-    pub known_until: usize,
 }
 
 /// Sessions that training may learn from up to `until`, ascending.
@@ -49,6 +50,9 @@ pub fn features_on(prepared: &Prepared, basis: &PriceBasis, sessions: &[usize]) 
 
 /// The rows of a table with their targets. Base rates of drawdowns are those of the rows that had matured.
 ///
+/// A row's features and benchmarks look at nothing after its session, and its targets at nothing after their horizon, so
+/// one set of rows serves every fold: a fold reads the rows before its refit, and of their targets those matured by then.
+///
 /// # Shapes
 /// Rows ascend by session, then by instrument; instruments with too short a past are left out.
 #[must_use]
@@ -57,14 +61,13 @@ pub fn samples(request: SampleRequest<'_>, table: &FeatureTable) -> Samples {
     let states = MarketStates::new(&prepared.history);
     let mut samples = Samples { feature_count: table.schema.columns.len(), ..Samples::default() };
     let mut drawdowns = [(); 5].map(|()| DrawdownRate::default());
-    for (position, &session) in table.sessions.iter().enumerate().filter(|(_, s)| **s <= request.known_until) {
+    for (position, &session) in table.sessions.iter().enumerate() {
         let targets = day_targets(&request, session, &mut drawdowns);
         for instrument in learnable(prepared, session) {
             samples.features.extend_from_slice(table.row(position, instrument));
             samples.day_index.push(session as u32);
             samples.instrument.push(instrument as u32);
-            let known_state = session + crate::features::states::STATE_STEP <= request.known_until;
-            let next_state = known_state.then(|| states.next_state(instrument, session)).flatten();
+            let next_state = states.next_state(instrument, session);
             samples.targets.push(RowTargets {
                 horizons: targets.each_ref().map(|day| day[instrument]),
                 next_state: next_state.unwrap_or(RowTargets::UNKNOWN_STATE),
@@ -72,6 +75,14 @@ pub fn samples(request: SampleRequest<'_>, table: &FeatureTable) -> Samples {
         }
     }
     samples
+}
+
+/// Rows of one session.
+#[must_use]
+pub fn rows_of_session(samples: &Samples, session: usize) -> Range<usize> {
+    let from = samples.day_index.partition_point(|&day| (day as usize) < session);
+    let until = samples.day_index.partition_point(|&day| day as usize <= session);
+    from..until
 }
 
 /// What a network says on one session of a table.
@@ -113,8 +124,9 @@ fn day_targets(
         let rate = &mut drawdowns[horizon.index()];
         rate.mature(session);
         let mut day = vec![HorizonTargets::UNKNOWN; prepared.history.instruments.len()];
-        let known = session + horizon.sessions() <= request.known_until;
-        let Some(benchmark) = request.benchmarks[horizon.index()].as_ref().filter(|_| known) else { return day };
+        let known = session + horizon.sessions() < prepared.sessions();
+        let fit = request.benchmark.in_force_or_first(prepared.history.sessions[session], horizon);
+        let Some(benchmark) = fit.filter(|_| known) else { return day };
         let happened = horizon_targets(&prepared.history, &prepared.universe, horizon, session);
         let forecasts = benchmark.forecasts(&prepared.inputs, session);
         let (mut hits, mut rows) = (0.0, 0.0);

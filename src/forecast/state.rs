@@ -1,16 +1,20 @@
-//! What a model knows besides the network's weights: fitted benchmarks, seats, interval maps.
+//! What a model knows besides the network's weights: fitted benchmarks, seats, interval maps, verdicts.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::verdict::Predictability;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::walk::VolatilityWalk;
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
+use crate::market::instrument::Symbol;
 use crate::opinion::envelope::{NETWORK, Sources};
 use crate::scenario::conformal::QuantileMap;
 
 /// Version of the stored form; another version refuses to load.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// The stored state of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub struct ModelState {
     /// Standard deviation of the log of realized over forecast one-year volatility, out of sample; `None` while too few
     /// years have matured.
     pub year_log_error: Option<f64>,
+    /// What is predictable about each instrument, by the record to [`ModelState::fitted_until`].
+    pub verdicts: BTreeMap<Symbol, Predictability>,
     /// Configured numbers.
     pub settings: ForecastSettings,
 }
@@ -53,9 +59,31 @@ impl ModelState {
     pub fn seats(&self, horizon: Horizon) -> &Seats {
         &self.seats[horizon.index()]
     }
+
+    /// The same benchmarks with no seat taken.
+    #[must_use]
+    pub fn benchmarks(&self) -> Self {
+        Self {
+            version: self.version,
+            fitted_until: self.fitted_until,
+            har: self.har.clone(),
+            harx2: self.harx2.clone(),
+            seats: [Seats::default(); 5],
+            network_maps: [const { None }; 5],
+            year_log_error: self.year_log_error,
+            verdicts: BTreeMap::new(),
+            settings: self.settings,
+        }
+    }
 }
 
 impl Seats {
+    /// Whether any head of the network is served.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.volatility || self.direction || self.tilt_weight > 0.0 || self.mean_weight > 0.0
+    }
+
     /// The winner of each head, by name; `volatility` names the benchmark in force.
     #[must_use]
     pub fn sources(&self, volatility: &str, ranks: &str) -> Sources {

@@ -1,31 +1,30 @@
-//! Fits a model: benchmarks on everything known, the network on the rows before a span that it never sees, and seats by
-//! what the network gained on that span.
+//! Fits a model: benchmarks on everything known, the seats from the recipe's out-of-sample record, and the network on all
+//! rows, believed as far as that record supports it.
 
-use crate::features::price_basis::PriceBasis;
-use crate::forecast::audition::{AuditionDay, HeadDecisions, HorizonAudition};
-use crate::forecast::calibration::Calibration;
+use std::collections::BTreeMap;
+
+use crate::evaluation::verdict::Predictability;
+use crate::forecast::audition::HeadDecisions;
+use crate::forecast::canaries::{self, Canary, Trial};
+use crate::forecast::examination::{HeadNonInferiority, HorizonSignificance, compare_weights, volatility_significance};
+use crate::forecast::folds::ShelfError;
 use crate::forecast::prepared::Prepared;
-use crate::forecast::samples::{ROW_SPACING, SampleRequest, features_on, network_day, samples, training_sessions};
+use crate::forecast::school::FIRST_FOLD;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::state::{ModelState, STATE_VERSION, Seats};
+use crate::forecast::verdicts::verdicts;
 use crate::forecast::walk::VolatilityWalk;
-use crate::learning::dataset::{DatasetError, TrainingPlan};
-use crate::learning::ensemble::{ForecastError, Provenance, TrainedModel, train};
+use crate::forecast::walker::{Folds, Walker};
+use crate::learning::arrays::ArtifactError;
+use crate::learning::dataset::DatasetError;
+use crate::learning::ensemble::{ForecastError, TrainedModel};
 use crate::learning::recipe::Recipe;
+use crate::learning::task::HEADS;
 use crate::learning::training::{Control, TrainingError};
+use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
-use crate::scenario::volatility::{VolatilityModel, fit};
-
-/// Sessions of history below which no network is trained: two years of training rows and the spans after them.
-const NETWORK_MINIMUM: usize = 1_000;
-/// Longest span for the audition and for early stopping, sessions.
-const AUDITION_SESSIONS: usize = 504;
-const VALIDATION_SESSIONS: usize = 378;
-/// Rank days of the audition are this many decision days apart.
-const RANK_EVERY: usize = 4;
-
-/// Reason for no network: no row trains, or none validates.
-const NOTHING_TO_LEARN: &str = "insufficient_history";
+use crate::market::instrument::Symbol;
+use crate::scenario::volatility::VolatilityModel;
 
 /// What to fit.
 pub struct FitRequest<'a> {
@@ -35,7 +34,7 @@ pub struct FitRequest<'a> {
     pub recipe: &'a Recipe,
     /// Hash of the rows.
     pub data_hash: String,
-    /// Horizons to fit.
+    /// Horizons to fit and to judge; with a network the benchmark of its volatility is fitted at all.
     pub horizons: &'a [Horizon],
 }
 
@@ -47,8 +46,45 @@ pub struct FittedModel {
     pub network: Option<TrainedModel>,
     /// Why there is no network.
     pub without_network: Option<&'static str>,
-    /// What decided the seats.
-    pub decisions: Vec<HeadDecisions>,
+    /// What decided the seats, at each refit of the walk and last at the end.
+    pub decisions: Vec<(Day, Vec<HeadDecisions>)>,
+    /// Share of each head's output that is believed.
+    pub shares: [f32; HEADS],
+    /// Loss of each head over the benchmark's on the out-of-sample record, at that share.
+    pub relative_loss: [f64; HEADS],
+    /// Trials with a known outcome; one that failed blocks promotion.
+    pub canaries: Vec<Canary>,
+    /// New weights against the newest fold's, for the heads that are seated.
+    pub non_inferiority: Vec<HeadNonInferiority>,
+    /// Whether each factor group matters to the volatility that was said out of sample.
+    pub significance: Vec<HorizonSignificance>,
+}
+
+impl FittedModel {
+    /// The same with the benchmarks alone: what may be served when the network must not be promoted.
+    #[must_use]
+    pub fn benchmarks_alone(&self) -> Self {
+        let verdicts = self.state.verdicts.clone();
+        Self {
+            state: ModelState { verdicts, ..self.state.benchmarks() },
+            network: None,
+            without_network: Some("canaries_failed"),
+            decisions: self.decisions.clone(),
+            shares: [0.0; HEADS],
+            relative_loss: [1.0; HEADS],
+            canaries: self.canaries.clone(),
+            non_inferiority: self.non_inferiority.clone(),
+            significance: vec![],
+        }
+    }
+
+    /// Why the model must not be promoted; `None` when it may.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let canary = self.canaries.iter().find(|c| !c.passed).map(|c| format!("canary {}: {}", c.name, c.detail));
+        let inferior = self.non_inferiority.iter().find(|n| !n.accepted);
+        canary.or_else(|| inferior.map(|n| format!("the new weights of {} are worse than the last ones", n.head)))
+    }
 }
 
 /// Why a model could not be fitted.
@@ -60,6 +96,12 @@ pub enum FitError {
     /// The trained network gave no forecast.
     #[error(transparent)]
     Forecast(#[from] ForecastError),
+    /// A fold could not be saved or read.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The folds of the past could not be reached.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// There is nothing to fit on.
     #[error("the history has no session")]
     Empty,
@@ -72,79 +114,132 @@ pub enum FitStep {
     Benchmarks,
     /// Features and targets are being computed.
     Features,
+    /// This many folds of the past are missing and being walked.
+    Walk(usize),
+    /// The gate judges the record.
+    Gate,
     /// The network is being trained.
     Training,
-    /// The network plays against the benchmarks.
-    Audition,
+    /// Canaries are sent, weights compared, verdicts given.
+    Canaries,
 }
 
-/// Fits benchmarks and network on all rows of a history.
+/// Fits benchmarks and network on all rows of a history, the seats by the record of the recipe's folds.
 ///
 /// # Errors
 /// [`FitError`]; a cancelled training is one.
 pub fn fit_model(
     prepared: &Prepared,
     request: &FitRequest<'_>,
+    folds: Folds<'_>,
     control: &Control<'_>,
     step: &dyn Fn(FitStep),
 ) -> Result<FittedModel, FitError> {
     let last = prepared.sessions().checked_sub(1).ok_or(FitError::Empty)?;
     step(FitStep::Benchmarks);
     let state = fit_benchmarks(prepared, request, last);
-    let without = match () {
+    let reason = match () {
         () if request.recipe.members == 0 => Some("no_members_configured"),
-        () if prepared.sessions() < NETWORK_MINIMUM => Some("insufficient_history"),
+        () if last < FIRST_FOLD => Some("insufficient_history"),
         () => None,
     };
-    if without.is_some() {
-        return Ok(FittedModel { state, network: None, without_network: without, decisions: vec![] });
+    if let Some(reason) = reason {
+        return Ok(without_network(prepared, state, None, reason));
     }
-    let spans = Spans::of(prepared.sessions());
     step(FitStep::Features);
-    let basis = PriceBasis::infer(&prepared.history);
-    let table = features_on(prepared, &basis, &training_sessions(spans.audition_from));
-    let benchmarks = Horizon::ALL.map(|h| fit(&prepared.inputs, VolatilityModel::HarX2, h, spans.audition_from));
-    let rows = samples(
-        SampleRequest {
-            prepared,
-            benchmarks: &benchmarks,
-            equity_premium: request.settings.equity_premium,
-            known_until: spans.audition_from,
-        },
-        &table,
-    );
-    let provenance = Provenance {
-        seed: request.settings.seed,
-        data_hash: request.data_hash.clone(),
-        schema: serde_json::to_value(&table.schema).unwrap_or_default(),
+    let mut walker = Walker::begin(prepared, request, folds, &state, last);
+    let missing = walker.missing(last)?;
+    step(FitStep::Walk(missing));
+    walker.advance(last, control)?;
+    step(FitStep::Gate);
+    walker.settle(last)?;
+    let (Some(school), false) = (&walker.school, walker.record.rows.is_empty()) else {
+        return Ok(without_network(prepared, state, None, "not_walked_yet"));
     };
     step(FitStep::Training);
-    let plan = TrainingPlan {
-        validation_from_day: spans.validation_from as u32,
-        validation_until_day: spans.audition_from as u32,
-    };
-    let network = match train(&rows, &plan, request.recipe, provenance, control) {
-        Ok(network) => network,
+    let network = match school.train(last, request, request.data_hash.clone(), control) {
+        Ok(network) => network.with_shrink(walker.standing().shares),
         Err(TrainingError::Dataset(DatasetError::EmptySpan { .. })) => {
-            return Ok(FittedModel {
-                state,
-                network: None,
-                without_network: Some(NOTHING_TO_LEARN),
-                decisions: vec![],
-            });
+            return Ok(without_network(prepared, state, Some(&walker), "insufficient_history"));
         }
         Err(error) => return Err(error.into()),
     };
-    drop(rows);
-    step(FitStep::Audition);
-    let auditions = hold_auditions(prepared, &state, &network, &spans)?;
-    Ok(seat(state, network, &auditions, last))
+    step(FitStep::Canaries);
+    let newest_fold = walker.network()?;
+    with_network(prepared, request, state, &walker, (network, newest_fold))
+}
+
+fn without_network(
+    prepared: &Prepared,
+    state: ModelState,
+    walker: Option<&Walker<'_>>,
+    reason: &'static str,
+) -> FittedModel {
+    let verdicts = verdicts_by_symbol(prepared, &state, walker);
+    FittedModel {
+        state: ModelState { verdicts, ..state },
+        network: None,
+        without_network: Some(reason),
+        decisions: vec![],
+        shares: [0.0; HEADS],
+        relative_loss: [1.0; HEADS],
+        canaries: vec![],
+        non_inferiority: vec![],
+        significance: vec![],
+    }
+}
+
+fn with_network(
+    prepared: &Prepared,
+    request: &FitRequest<'_>,
+    state: ModelState,
+    walker: &Walker<'_>,
+    (network, newest_fold): (TrainedModel, Option<TrainedModel>),
+) -> Result<FittedModel, FitError> {
+    let standing = walker.standing();
+    let school = walker.school.as_ref().ok_or(FitError::Empty)?;
+    let canaries = canaries::send(&Trial {
+        prepared,
+        benchmark: &state.harx2,
+        school,
+        recipe: request.recipe,
+        relative_loss: &standing.relative_loss,
+        seed: request.settings.seed,
+    })?;
+    let non_inferiority = compare_weights(walker, &network)?;
+    let significance = match &newest_fold {
+        Some(fold) => volatility_significance(walker, fold, request.settings.seed)?,
+        None => vec![],
+    };
+    let verdicts = verdicts_by_symbol(prepared, &state, Some(walker));
+    Ok(FittedModel {
+        state: ModelState { seats: standing.seats, network_maps: standing.maps.clone(), verdicts, ..state },
+        network: Some(network),
+        without_network: None,
+        shares: standing.shares,
+        relative_loss: standing.relative_loss,
+        decisions: walker.decisions.clone(),
+        canaries,
+        non_inferiority,
+        significance,
+    })
+}
+
+fn verdicts_by_symbol(
+    prepared: &Prepared,
+    state: &ModelState,
+    walker: Option<&Walker<'_>>,
+) -> BTreeMap<Symbol, Predictability> {
+    let verdicts = verdicts(prepared, state, walker, prepared.sessions() - 1);
+    let symbols = prepared.history.instruments.iter().map(|i| i.instrument.symbol.clone());
+    symbols.zip(verdicts).collect()
 }
 
 /// Benchmarks of all horizons, fitted by the close of a session, with no seat taken.
 #[must_use]
 pub fn fit_benchmarks(prepared: &Prepared, request: &FitRequest<'_>, until: usize) -> ModelState {
-    let harx2 = VolatilityWalk::fit(&prepared.inputs, VolatilityModel::HarX2, request.horizons, until);
+    let corrected = if request.recipe.members > 0 { &Horizon::ALL[..] } else { request.horizons };
+    let harx2 = VolatilityWalk::fit(&prepared.inputs, VolatilityModel::HarX2, corrected, until);
     ModelState {
         version: STATE_VERSION,
         fitted_until: prepared.history.sessions[until],
@@ -153,62 +248,7 @@ pub fn fit_benchmarks(prepared: &Prepared, request: &FitRequest<'_>, until: usiz
         harx2,
         seats: [Seats::default(); 5],
         network_maps: [const { None }; 5],
+        verdicts: BTreeMap::new(),
         settings: request.settings,
     }
-}
-
-struct Spans {
-    validation_from: usize,
-    audition_from: usize,
-    sessions: usize,
-}
-
-impl Spans {
-    fn of(sessions: usize) -> Self {
-        let audition_from = sessions - AUDITION_SESSIONS.min(sessions / 5);
-        let validation_from = audition_from - VALIDATION_SESSIONS.min(sessions / 6);
-        Self { validation_from, audition_from, sessions }
-    }
-}
-
-fn hold_auditions(
-    prepared: &Prepared,
-    state: &ModelState,
-    network: &TrainedModel,
-    spans: &Spans,
-) -> Result<[HorizonAudition; 5], FitError> {
-    let basis = PriceBasis::infer(&prepared.history);
-    let days: Vec<usize> = (spans.audition_from + 1..spans.sessions).filter(|t| t % ROW_SPACING == 0).collect();
-    let table = features_on(prepared, &basis, &days);
-    // Intervals do not take part, so the maps may stay Gaussian.
-    let calibrations = Horizon::ALL.map(|h| Calibration::new(vec![], h));
-    let mut auditions = [(); 5].map(|()| HorizonAudition::default());
-    for (position, &session) in days.iter().enumerate() {
-        let said = network_day(prepared, network, &table, position)?;
-        for horizon in Horizon::ALL {
-            let day = AuditionDay {
-                prepared,
-                state,
-                calibration: &calibrations[horizon.index()],
-                network: &said,
-                session,
-                with_ranks: position % RANK_EVERY == 0,
-            };
-            auditions[horizon.index()].add(day, horizon);
-        }
-    }
-    Ok(auditions)
-}
-
-fn seat(mut state: ModelState, network: TrainedModel, auditions: &[HorizonAudition; 5], last: usize) -> FittedModel {
-    let mut decisions = Vec::new();
-    for horizon in Horizon::ALL {
-        let audition = &auditions[horizon.index()];
-        let decision = audition.decide(horizon, last);
-        let map = audition.map_at(horizon, last);
-        state.seats[horizon.index()] = decision.seats(map.is_some());
-        state.network_maps[horizon.index()] = map;
-        decisions.push(decision);
-    }
-    FittedModel { state, network: Some(network), without_network: None, decisions }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
-use crate::scenario::volatility::{PooledVolatility, VolatilityForecast, VolatilityModel, fit};
+use crate::scenario::volatility::{PooledVolatility, VolatilityForecast, VolatilityModel, fit_horizons};
 use crate::scenario::volatility_inputs::VolatilityInputs;
 
 /// Sessions after which a young history gets its first fit.
@@ -37,8 +37,8 @@ impl VolatilityWalk {
         if refits.last() != Some(&until) {
             refits.push(until);
         }
-        let at = |t: usize, h: Horizon| horizons.contains(&h).then(|| fit(inputs, model, h, t)).flatten();
-        Self { model, fits: refits.into_iter().map(|t| (sessions[t], Horizon::ALL.map(|h| at(t, h)))).collect() }
+        let fits = refits.into_iter().map(|t| (sessions[t], fit_horizons(inputs, model, horizons, t)));
+        Self { model, fits: fits.collect() }
     }
 
     /// The newest fit of a horizon that was made on or before a day.
@@ -46,6 +46,13 @@ impl VolatilityWalk {
     pub fn in_force(&self, day: Day, horizon: Horizon) -> Option<&PooledVolatility> {
         let count = self.fits.partition_point(|(fitted, _)| *fitted <= day);
         self.fits[..count].iter().rev().find_map(|(_, fits)| fits[horizon.index()].as_ref())
+    }
+
+    /// The fit in force, or before there is one the first that will be: for rows that only a later fold reads.
+    #[must_use]
+    pub fn in_force_or_first(&self, day: Day, horizon: Horizon) -> Option<&PooledVolatility> {
+        let first = || self.fits.iter().find_map(|(_, fits)| fits[horizon.index()].as_ref());
+        self.in_force(day, horizon).or_else(first)
     }
 
     /// Forecasts of all instruments at the close of a session; `None` where there is none, and everywhere before the

@@ -1,31 +1,34 @@
 //! `forecastd evaluate`: walks through the past, writes forecasts as CSV and their scores.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use chrono::Utc;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::cli::EvaluateArgs;
 use crate::evaluation::forecast_csv::{
     write_direction_csv, write_quantiles_csv, write_ranks_csv, write_volatility_csv,
 };
 use crate::evaluation::forecasts::Forecasts;
-use crate::evaluation::scorecard::score;
 use crate::evaluation::split::{Decision, decisions_every, decisions_on};
-use crate::forecast::evaluation::{SERVED, WalkRequest, Walked, walk};
+use crate::forecast::evaluation::{SERVED, WalkRequest, WalkStep, Walked, walk};
 use crate::forecast::prepared::Prepared;
 use crate::forecast::training::FitRequest;
+use crate::forecast::walker::Folds;
+use crate::jobs::evaluation_report::{write_report, write_scores};
 use crate::jobs::progress::Phase;
-use crate::jobs::train::{recipe, settings};
+use crate::jobs::shelf::StoreShelf;
+use crate::jobs::train::{CODE_VERSION, recipe, settings};
+use crate::learning::device::device_named;
 use crate::learning::training::Control;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
-use crate::store::history::{Revisions, load};
+use crate::store::history::{LoadedHistory, Revisions, load};
 use crate::store::open::Store;
 use crate::store::pool;
 
@@ -45,10 +48,11 @@ pub async fn evaluate(store: &Store, arguments: &EvaluateArgs) -> anyhow::Result
         "the store holds no prices; import some first: forecastd import FOLDER"
     );
     let arguments = arguments.clone();
-    tokio::task::spawn_blocking(move || run(loaded, &arguments)).await?
+    let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
+    tokio::task::spawn_blocking(move || run(loaded, &arguments, &shelf)).await?
 }
 
-fn run(loaded: crate::store::history::LoadedHistory, arguments: &EvaluateArgs) -> anyhow::Result<()> {
+fn run(loaded: LoadedHistory, arguments: &EvaluateArgs, shelf: &StoreShelf) -> anyhow::Result<()> {
     let started = Utc::now();
     let prepared = Prepared::new(loaded.history);
     let universe = arguments.symbols.as_deref().map(|path| read_universe(path, &prepared)).transpose()?;
@@ -65,15 +69,24 @@ fn run(loaded: crate::store::history::LoadedHistory, arguments: &EvaluateArgs) -
         universe: universe.as_deref(),
         fit: FitRequest { settings, recipe: &recipe, data_hash: hex::encode(loaded.inputs_hash), horizons: &horizons },
     };
-    let phase = Phase::start("evaluate", "decision days", decisions.len() as u64);
+    // A fold costs about as much as all its decision days; its epochs are counted so that the remaining time is fair.
+    let phase = Phase::start("evaluate", "steps", decisions.len() as u64);
     let control = Control {
         threads: arguments.recipe.threads as usize,
-        progress: &|p| phase.note(format!("training member {} of a refit", p.member + 1)),
+        progress: &|p| {
+            phase.advance(1);
+            phase.note(format!("training member {} of a fold", p.member + 1));
+        },
         cancelled: &AtomicBool::new(false),
+        device: device_named(arguments.recipe.device.as_str())?,
     };
-    let walked = walk(&request, &control, &|decision: &Decision| {
-        phase.note(decision.as_of.to_string());
-        phase.advance(1);
+    let folds = Folds { shelf, train_missing: true };
+    let walked = walk(&request, folds, &control, &|step| match step {
+        WalkStep::Folds { missing } => phase.extend((missing * recipe.members * recipe.epochs) as u64),
+        WalkStep::Decided(decision) => {
+            phase.note(decision.as_of.to_string());
+            phase.advance(1);
+        }
     })?;
     phase.finish(&format!("{} decision days to {}", decisions.len(), arguments.out.display()));
     write_all(&walked, &prepared, arguments)?;
@@ -131,46 +144,43 @@ fn read_universe(path: &Path, prepared: &Prepared) -> anyhow::Result<Vec<usize>>
 }
 
 fn write_all(walked: &Walked, prepared: &Prepared, arguments: &EvaluateArgs) -> anyhow::Result<()> {
-    let mut cards = BTreeMap::new();
+    let out = &arguments.out;
     for (name, forecasts) in &walked.forecasts {
-        let folder = if name == SERVED { arguments.out.clone() } else { arguments.out.join(name) };
+        let folder = folder_of(out, name);
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         write_forecasts(&folder, forecasts)?;
-        let card = score(forecasts, &prepared.history, None).with_context(|| format!("{name} cannot be scored"))?;
-        let markdown =
-            format!("# Scores of {name}\n\nModel estimates, scored on what happened.\n\n{}", card.markdown());
-        write_file(&folder.join("scores.md"), |out| Ok(out.write_all(markdown.as_bytes())?))?;
-        cards.insert(name, card);
     }
-    write_file(&arguments.out.join("scores.json"), |out| Ok(serde_json::to_writer_pretty(out, &cards)?))?;
-    print!("{}", summary(&cards));
+    let comparison = write_report(out, &walked.forecasts, &prepared.history, &described(arguments))?;
+    for name in walked.forecasts.keys() {
+        write_scores(&folder_of(out, name), name, &comparison)?;
+    }
+    println!("{}", comparison.summary());
+    println!("written to {}; begin with report.md", out.display());
     Ok(())
 }
 
-/// One line a model and head.
-fn summary(cards: &BTreeMap<&String, crate::evaluation::scorecard::Scorecard>) -> String {
-    let json = serde_json::to_value(cards).unwrap_or_default();
-    let mut lines = String::from("model       head          horizon  forecasts  mean loss\n");
-    for (model, card) in json.as_object().into_iter().flatten() {
-        let heads = [
-            ("ranks", "ranked_probability_score"),
-            ("volatility", "qlike"),
-            ("quantiles (%)", "pinball_loss"),
-            ("direction", "brier_score"),
-        ];
-        for (head, loss) in heads {
-            for row in card[head.trim_end_matches(" (%)")].as_array().into_iter().flatten() {
-                let mean = &row[loss]["overall"]["mean"];
-                if let Some(mean) = mean.as_f64() {
-                    lines.push_str(&format!(
-                        "{model:<11} {head:<13} {:>7}  {:>9}  {mean:.5}\n",
-                        row["horizon_sessions"], row["forecasts"]
-                    ));
-                }
-            }
-        }
-    }
-    lines
+fn folder_of(out: &Path, model: &str) -> PathBuf {
+    if model == SERVED { out.to_owned() } else { out.join(model) }
+}
+
+/// What the report says about how it came about.
+fn described(arguments: &EvaluateArgs) -> Vec<(String, String)> {
+    let recipe = &arguments.recipe;
+    let days = match (arguments.from, arguments.to) {
+        (Some(from), Some(to)) => format!("{from} to {to}, every {} sessions", arguments.every),
+        _ => format!("{} chosen days", arguments.on.len()),
+    };
+    let pairs = [
+        ("decision days", days),
+        ("members", recipe.members.to_string()),
+        ("sharing", recipe.sharing.as_str().to_owned()),
+        ("weighting", recipe.weighting.as_str().to_owned()),
+        ("epochs", recipe.epochs.to_string()),
+        ("seed", recipe.seed.to_string()),
+        ("scenarios", recipe.scenarios.to_string()),
+        ("code", CODE_VERSION.to_owned()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn write_forecasts(folder: &Path, forecasts: &Forecasts) -> anyhow::Result<()> {

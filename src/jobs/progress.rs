@@ -34,6 +34,11 @@ impl Phase {
         self.bar.inc(steps);
     }
 
+    /// Adds steps that turned out to be needed.
+    pub fn extend(&self, steps: u64) {
+        self.bar.inc_length(steps);
+    }
+
     /// Sets how many steps are done.
     pub fn at(&self, position: u64) {
         self.bar.set_position(position);

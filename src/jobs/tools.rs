@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::cli::{Cli, OpenapiFormat};
+use crate::forecast::verdict_calibration::{CalibrationSettings, calibrate};
 use crate::config::{StoreConfig, markdown_table};
 use crate::store::embedded::{Embedded, EmbeddedOptions};
 use crate::store::pool;
@@ -144,3 +145,12 @@ fn throw_away_folder() -> std::io::Result<tempfile::TempDir> {
     };
     builder().tempdir_in(memory).or_else(|_| builder().tempdir())
 }
+
+/// Prints how often the verdicts call simulated noise predictable and find what was planted; fails when they do not hold.
+#[must_use]
+pub fn calibrate_verdicts(settings: &CalibrationSettings) -> ExitCode {
+    let report = calibrate(settings);
+    println!("{report}");
+    if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+

@@ -5,15 +5,21 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tokio::runtime::Handle;
 
-use crate::config::RecipeConfig;
+use crate::config::{RecipeConfig, SharingKind, WeightingKind};
 use crate::decision::signal::GameSettings;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::training::{FitRequest, FitStep, FittedModel, fit_model};
+use crate::forecast::walker::Folds;
 use crate::jobs::progress::Phase;
+use crate::jobs::shelf::StoreShelf;
 use crate::learning::artifact::Artifact;
-use crate::learning::recipe::Recipe;
+use crate::learning::device::device_named;
+use crate::learning::recipe::{Recipe, Weighting};
+use crate::learning::sharing::Sharing;
+use crate::learning::task::Head;
 use crate::learning::training::{Control, Progress};
 use crate::market::horizon::Horizon;
 use crate::opinion::envelope::Source;
@@ -26,21 +32,50 @@ use crate::store::pool;
 /// raised by hand with every change that gives other bytes for the same inputs, so that a replay names what it needs.
 pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+1");
 
+/// How a training goes about the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Uses the folds that are there.
+    Kept,
+    /// Trains the missing ones first.
+    Walked,
+}
+
 /// Trains on everything in the store; returns the model's name.
 ///
 /// # Errors
 /// When the store fails, holds no prices, or the training fails.
-pub async fn train(store: &Store, config: &RecipeConfig) -> anyhow::Result<String> {
+pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::Result<String> {
     let cutoff = pool::cutoff(&store.pool).await?;
     let loaded = load(&store.pool, cutoff, cutoff, Revisions::Newest).await?;
     anyhow::ensure!(
         !loaded.history.sessions.is_empty(),
         "the store holds no prices; import some first: forecastd import FOLDER"
     );
+    let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
     let config = config.clone();
-    let model = tokio::task::spawn_blocking(move || fit(loaded, &config, cutoff)).await??;
-    models::insert(&store.pool, &model).await?;
-    Ok(model.model_id)
+    let outcome = tokio::task::spawn_blocking(move || fit(loaded, &config, cutoff, &shelf, past)).await??;
+    let model_id = outcome.model.model_id.clone();
+    match outcome.refusal {
+        None => models::insert(&store.pool, &outcome.model).await?,
+        Some(reason) => {
+            models::keep_back(&store.pool, &outcome.model, &reason).await?;
+            tracing::warn!("model {model_id} is kept back, what is served stays: {reason}");
+            if let (None, Some(benchmarks)) = (models::newest(&store.pool).await?, outcome.benchmarks) {
+                tracing::warn!("nothing was served before, so the benchmarks are");
+                models::insert(&store.pool, &benchmarks).await?;
+                return Ok(benchmarks.model_id);
+            }
+        }
+    }
+    Ok(model_id)
+}
+
+/// A trained model, and what is served instead if it must not be promoted.
+struct Outcome {
+    model: StoredModel,
+    refusal: Option<String>,
+    benchmarks: Option<StoredModel>,
 }
 
 /// The forecast settings of a configuration.
@@ -62,24 +97,58 @@ pub fn settings(config: &RecipeConfig) -> ForecastSettings {
 /// The network of a configuration.
 #[must_use]
 pub fn recipe(config: &RecipeConfig) -> Recipe {
-    Recipe { members: config.members as usize, epochs: config.epochs as usize, ..Recipe::new() }
+    Recipe {
+        members: config.members as usize,
+        epochs: config.epochs as usize,
+        sharing: match config.sharing {
+            SharingKind::Hard => Sharing::Hard,
+            SharingKind::Soft => Sharing::Soft,
+            SharingKind::Experts => Sharing::Experts,
+        },
+        weighting: match config.weighting {
+            WeightingKind::Equal => Weighting::Equal,
+            WeightingKind::Uncertainty => Weighting::Uncertainty,
+        },
+        ..Recipe::new()
+    }
 }
 
-fn fit(loaded: LoadedHistory, config: &RecipeConfig, cutoff: DateTime<Utc>) -> anyhow::Result<StoredModel> {
+fn fit(
+    loaded: LoadedHistory,
+    config: &RecipeConfig,
+    cutoff: DateTime<Utc>,
+    shelf: &StoreShelf,
+    past: Past,
+) -> anyhow::Result<Outcome> {
     let last = loaded.history.decision_day().context("the history has no session")?;
     let prepared = Prepared::new(loaded.history.until(last));
     let (settings, recipe) = (settings(config), recipe(config));
     let request =
         FitRequest { settings, recipe: &recipe, data_hash: hex::encode(loaded.inputs_hash), horizons: &Horizon::ALL };
-    let phase = Phase::start("train", "epochs", (recipe.members * recipe.epochs) as u64);
+    let epochs = (recipe.members * recipe.epochs) as u64;
+    let phase = Phase::start("train", "epochs", epochs);
     let control = Control {
         threads: config.threads as usize,
         progress: &|p| report_epoch(&phase, &p),
         cancelled: &AtomicBool::new(false),
+        device: device_named(config.device.as_str())?,
     };
-    let fitted = fit_model(&prepared, &request, &control, &|step| phase.note(doing(step)))?;
+    let folds = Folds { shelf, train_missing: past == Past::Walked };
+    let fitted = fit_model(&prepared, &request, folds, &control, &|step| {
+        if let (FitStep::Walk(missing), Past::Walked) = (step, past) {
+            phase.extend(missing as u64 * epochs);
+        }
+        phase.note(doing(step));
+    })?;
     phase.finish(&summary(&fitted));
-    stored(&fitted, &prepared, (loaded.inputs_hash, cutoff))
+    let refusal = fitted.refusal();
+    let rows = (loaded.inputs_hash, cutoff);
+    let model = stored(&fitted, &prepared, rows)?;
+    let benchmarks = match &refusal {
+        Some(_) => Some(stored(&fitted.benchmarks_alone(), &prepared, rows)?),
+        None => None,
+    };
+    Ok(Outcome { model, refusal, benchmarks })
 }
 
 fn stored(
@@ -102,28 +171,48 @@ fn stored(
         code_version: CODE_VERSION.into(),
         state: serde_json::to_vec(&fitted.state)?,
         artifact: artifact.map(Artifact::into_bytes),
-        scores: json!({ "decisions": fitted.decisions, "without_network": fitted.without_network, "network": record }),
+        scores: scores(fitted, record),
     };
     model.model_id = format!("{trained_until}.{}", &hex::encode(model.sha256())[..8]);
     Ok(model)
 }
 
+/// What decided what is served, for `GET /models/{id}`.
+fn scores(fitted: &FittedModel, record: Option<serde_json::Value>) -> serde_json::Value {
+    let walk = fitted.decisions.iter().map(|(day, d)| json!({ "as_of": day, "gate": d })).collect::<Vec<_>>();
+    let has_network = fitted.network.is_some();
+    let shares = has_network.then(|| {
+        let head = |(k, head): (usize, Head)| {
+            let numbers = json!({ "share": fitted.shares[k], "relative_loss": fitted.relative_loss[k] });
+            (head.label(), numbers)
+        };
+        Head::all().into_iter().enumerate().map(head).collect::<serde_json::Map<_, _>>()
+    });
+    json!({
+        "gate": fitted.decisions.last().map(|(_, decisions)| decisions),
+        "walk": has_network.then_some(walk),
+        "shares": shares,
+        "canaries": (!fitted.canaries.is_empty()).then_some(&fitted.canaries),
+        "non_inferiority": has_network.then_some(&fitted.non_inferiority),
+        "attribution": has_network.then_some(&fitted.significance),
+        "without_network": fitted.without_network,
+        "training": record,
+    })
+}
+
 fn report_epoch(phase: &Phase, p: &Progress) {
     phase.advance(1);
-    phase.note(format!(
-        "member {} validation loss {:.4}, {:.0} rows/s",
-        p.member + 1,
-        p.validation_loss,
-        p.rows_per_second
-    ));
+    phase.note(format!("member {}, {:.0} rows/s", p.member + 1, p.rows_per_second));
 }
 
 fn doing(step: FitStep) -> &'static str {
     match step {
         FitStep::Benchmarks => "fitting benchmarks",
         FitStep::Features => "computing features and targets",
+        FitStep::Walk(_) => "walking through the past",
+        FitStep::Gate => "judging the record out of sample",
         FitStep::Training => "training the network",
-        FitStep::Audition => "comparing the network with the benchmarks",
+        FitStep::Canaries => "sending canaries, giving verdicts",
     }
 }
 

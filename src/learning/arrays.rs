@@ -99,7 +99,7 @@ pub fn arrays_of(model: &TrainedModel) -> Result<Vec<WeightTensor>, ArtifactErro
         flat(SCALER_INVERSE_DEVIATION, model.scaler.inverse_deviation.clone()),
         flat(SHRINK, model.shrink.to_vec()),
         flat(GOLDEN_FEATURES, model.golden_features.clone()),
-        flat(GOLDEN_OUTPUTS, model.member_outputs(&model.golden_features)?.concat()),
+        flat(GOLDEN_OUTPUTS, model.members_outputs(&model.golden_features)?.concat()),
     ];
     for (member, network) in model.networks.iter().enumerate() {
         let named =

@@ -13,14 +13,15 @@ use sha2::{Digest, Sha256};
 use crate::learning::arrays::{
     Arrays, ArtifactError, GOLDEN_FEATURES, GOLDEN_OUTPUTS, SCALER_INVERSE_DEVIATION, SCALER_MEAN, SHRINK, arrays_of,
 };
+use crate::learning::device::processor;
 use crate::learning::ensemble::{Provenance, TrainedModel, TrainingRecord};
-use crate::learning::network::{Network, WeightError, WeightTensor, device};
+use crate::learning::network::{Network, WeightError, WeightTensor};
 use crate::learning::recipe::Recipe;
 use crate::learning::scaler::Scaler;
 use crate::learning::task::OUTPUTS;
 
 /// Written into every artifact; another version needs another program.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// The one metadata entry; a second one would be written in random order.
 const METADATA_KEY: &str = "forecastd";
 /// Golden outputs may differ by this much, absolutely or relatively: other processors sum in another order.
@@ -178,10 +179,11 @@ fn assemble(metadata: Metadata, arrays: &mut Arrays) -> Result<TrainedModel, Art
     }
     let shrink = arrays.take(SHRINK)?.try_into().map_err(|_| ArtifactError::Array { tensor: SHRINK.to_owned() })?;
     let golden_features = arrays.take(GOLDEN_FEATURES)?;
+    let architecture = recipe.architecture(scaler.input_count());
     let networks = (0..recipe.members)
         .map(|member| {
             let mut random = ChaCha8Rng::seed_from_u64(0);
-            let blank = Network::init(scaler.input_count(), &recipe.hidden, &mut random, &device());
+            let blank = Network::init(&architecture, &mut random, &processor());
             blank.with_weights(arrays.take_member(member))
         })
         .collect::<Result<Vec<_>, WeightError>>()?;
@@ -189,7 +191,7 @@ fn assemble(metadata: Metadata, arrays: &mut Arrays) -> Result<TrainedModel, Art
 }
 
 fn replay(model: &TrainedModel, saved: &[f32]) -> Result<(), ArtifactError> {
-    let computed = model.member_outputs(&model.golden_features)?.concat();
+    let computed = model.members_outputs(&model.golden_features)?.concat();
     if computed.len() != saved.len() {
         return Err(ArtifactError::Array { tensor: GOLDEN_OUTPUTS.to_owned() });
     }
@@ -295,7 +297,7 @@ mod tests {
     #[test]
     fn forged_arrays_are_refused_even_with_a_matching_hash() {
         let model = model();
-        let weight = "member.1.trunk.layers.0.linear.weight";
+        let weight = "member.1.trunks.0.layers.0.linear.weight";
         let load_changed = |name: &str, change: &dyn Fn(&mut Vec<f32>)| load_any(&with_array(&model, name, change));
         assert!(load_changed("none", &|_| ()).is_ok());
         let not_a_number = load_changed(weight, &|values| values[3] = f32::NAN);
@@ -327,9 +329,9 @@ mod tests {
     fn other_versions_and_missing_metadata_are_named() {
         let artifact = Artifact::of(&model()).unwrap();
         let mut bytes = artifact.bytes().to_vec();
-        let position = bytes.windows(12).position(|window| window == br#"\"format\":1"#).unwrap();
-        bytes[position + 11] = b'2';
-        assert!(matches!(load_any(&bytes), Err(ArtifactError::Format { found: 2, .. })));
+        let position = bytes.windows(12).position(|window| window == br#"\"format\":2"#).unwrap();
+        bytes[position + 11] = b'3';
+        assert!(matches!(load_any(&bytes), Err(ArtifactError::Format { found: 3, .. })));
         let bare = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), None).unwrap();
         assert!(matches!(load_any(&bare), Err(ArtifactError::Metadata(_))));
     }

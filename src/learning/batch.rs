@@ -6,8 +6,6 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::learning::dataset::RowTargets;
-
 /// Training rows of one member, repeated as often as its bootstrap drew them.
 ///
 /// With a bootstrap, blocks of `block_days` consecutive decision days are drawn with replacement, around the end of
@@ -37,29 +35,18 @@ pub fn shuffle(rows: &mut [u32], random: &mut ChaCha8Rng) {
     rows.shuffle(random);
 }
 
-/// The rows of one optimizer step.
-#[derive(Debug, Clone, Default)]
-pub struct Batch {
-    /// `[rows][input_count]`.
-    pub inputs: Vec<f32>,
-    /// `[rows]`.
-    pub targets: Vec<RowTargets>,
-}
-
-impl Batch {
-    /// Gathers rows of the scaled inputs and of the targets.
-    #[must_use]
-    pub fn gather(rows: &[u32], inputs: &[f32], targets: &[RowTargets]) -> Self {
-        let width = inputs.len() / targets.len().max(1);
-        let mut batch = Self {
-            inputs: Vec::with_capacity(rows.len() * width),
-            targets: rows.iter().map(|&row| targets[row as usize]).collect(),
-        };
-        for &row in rows {
-            batch.inputs.extend_from_slice(&inputs[row as usize * width..(row as usize + 1) * width]);
-        }
-        batch
+/// The inputs of the rows of one optimizer step.
+///
+/// # Shapes
+/// `inputs` is `[rows][input_count]`, the result `[chosen rows][input_count]`.
+#[must_use]
+pub fn gather(rows: &[u32], inputs: &[f32], input_count: usize) -> Vec<f32> {
+    let mut gathered = Vec::with_capacity(rows.len() * input_count);
+    for &row in rows {
+        let from = row as usize * input_count;
+        gathered.extend_from_slice(&inputs[from..from + input_count]);
     }
+    gathered
 }
 
 /// Rows of each decision day.
@@ -120,9 +107,6 @@ mod tests {
 
     #[test]
     fn gathers_the_rows_it_is_asked_for() {
-        let targets = [RowTargets::UNKNOWN, RowTargets { next_state: 4, ..RowTargets::UNKNOWN }];
-        let batch = Batch::gather(&[1, 0, 1], &[1.0, 2.0, 3.0, 4.0], &targets);
-        assert_eq!(batch.inputs, [3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(batch.targets.iter().map(|row| row.next_state).collect::<Vec<_>>(), [4, 255, 4]);
+        assert_eq!(gather(&[1, 0, 1], &[1.0, 2.0, 3.0, 4.0], 2), [3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
     }
 }

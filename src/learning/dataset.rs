@@ -57,18 +57,6 @@ impl RowTargets {
     pub const UNKNOWN_STATE: u8 = u8::MAX;
     /// Nothing known.
     pub const UNKNOWN: Self = Self { horizons: [HorizonTargets::UNKNOWN; HORIZONS], next_state: Self::UNKNOWN_STATE };
-
-    /// Forgets what was not yet known `sessions_known` sessions after the decision day.
-    fn forget_after(&mut self, sessions_known: usize) {
-        for (horizon, targets) in Horizon::ALL.into_iter().zip(&mut self.horizons) {
-            if horizon.sessions() > sessions_known {
-                *targets = HorizonTargets::UNKNOWN;
-            }
-        }
-        if Horizon::OneWeek.sessions() > sessions_known {
-            self.next_state = Self::UNKNOWN_STATE;
-        }
-    }
 }
 
 /// Rows to learn from, ascending by day.
@@ -165,43 +153,104 @@ impl Samples {
     }
 }
 
-/// Which days train and which validate. Days are session indices as in [`Samples::day_index`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrainingPlan {
-    /// First day of the validation span. Training rows are earlier, and a target trains only if its last session is
-    /// not later: the purge, horizon by horizon.
-    pub validation_from_day: u32,
-    /// First day after the validation span; rows from here on are not looked at.
-    pub validation_until_day: u32,
+/// Targets of some rows, as far as they were known at the close of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownTargets<'a> {
+    targets: &'a [RowTargets],
+    days: &'a [u32],
+    until_day: u32,
 }
 
-/// The rows of a plan, with the training targets purged.
+impl<'a> KnownTargets<'a> {
+    /// Targets whose last session is not later than `until_day`.
+    ///
+    /// # Shapes
+    /// One day a row; with unequal lengths the shorter counts.
+    #[must_use]
+    pub fn until(until_day: u32, targets: &'a [RowTargets], days: &'a [u32]) -> Self {
+        let rows = targets.len().min(days.len());
+        Self { targets: &targets[..rows], days: &days[..rows], until_day }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Session indices of the decision days.
+    #[must_use]
+    pub fn days(&self) -> &'a [u32] {
+        self.days
+    }
+
+    /// Targets of a row, and the number of sessions after its decision day that were known: a target with a longer
+    /// horizon must not be looked at.
+    #[must_use]
+    pub fn row(&self, row: usize) -> (&'a RowTargets, usize) {
+        (&self.targets[row], self.until_day.saturating_sub(self.days[row]) as usize)
+    }
+
+    /// Targets of a row, if those of a horizon were known.
+    #[must_use]
+    pub fn at(&self, row: usize, horizon: Horizon) -> Option<&'a RowTargets> {
+        let (targets, sessions_known) = self.row(row);
+        (horizon.sessions() <= sessions_known).then_some(targets)
+    }
+}
+
+/// Which days train and which validate. Days are session indices as in [`Samples::day_index`].
+///
+/// Rows of `until_day` and later, and targets whose last session is later than `until_day`, are not looked at. The last
+/// `validation_sessions` before it validate. Earlier rows train, with the targets whose last session is not later than the
+/// first validation day: the purge, horizon by horizon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainingPlan {
+    /// The session at whose close everything that trains or validates was known.
+    pub until_day: u32,
+    /// Length of the validation span; 0 for none, all rows then train.
+    pub validation_sessions: u32,
+}
+
+/// The rows of a plan, with their purged targets.
 #[derive(Debug, Clone)]
-pub struct Split {
+pub struct Split<'a> {
     /// Rows that train.
     pub training: Range<usize>,
     /// Rows that validate.
     pub validation: Range<usize>,
     /// Targets of the training rows, less those that reach into the validation span.
-    pub training_targets: Vec<RowTargets>,
+    pub training_targets: KnownTargets<'a>,
+    /// Targets of the validation rows, less those that reach beyond it.
+    pub validation_targets: KnownTargets<'a>,
 }
 
 impl TrainingPlan {
+    /// First day of the validation span, and the last session that training targets may reach.
+    #[must_use]
+    pub fn validation_from_day(&self) -> u32 {
+        self.until_day.saturating_sub(self.validation_sessions)
+    }
+
     /// Splits checked samples.
     ///
     /// # Errors
-    /// [`DatasetError::EmptySpan`] when no row trains or none validates.
-    pub fn split(&self, samples: &Samples) -> Result<Split, DatasetError> {
-        let first = samples.day_index.partition_point(|&day| day < self.validation_from_day);
-        let last = samples.day_index.partition_point(|&day| day < self.validation_until_day).max(first);
-        if first == 0 || last == first {
+    /// [`DatasetError::EmptySpan`] when no row trains, or none validates although the plan has a validation span.
+    pub fn split<'a>(&self, samples: &'a Samples) -> Result<Split<'a>, DatasetError> {
+        let rows_before = |day: u32| samples.day_index.partition_point(|&other| other < day);
+        let (first, last) = (rows_before(self.validation_from_day()), rows_before(self.until_day));
+        if first == 0 || (last == first && self.validation_sessions > 0) {
             return Err(DatasetError::EmptySpan { training: first, validation: last - first });
         }
-        let mut training_targets = samples.targets[..first].to_vec();
-        for (targets, &day) in training_targets.iter_mut().zip(&samples.day_index) {
-            targets.forget_after((self.validation_from_day - day) as usize);
-        }
-        Ok(Split { training: 0..first, validation: first..last, training_targets })
+        let known = |until: u32, rows: Range<usize>| {
+            KnownTargets::until(until, &samples.targets[rows.clone()], &samples.day_index[rows])
+        };
+        Ok(Split {
+            training: 0..first,
+            validation: first..last,
+            training_targets: known(self.validation_from_day(), 0..first),
+            validation_targets: known(self.until_day, first..last),
+        })
     }
 }
 
@@ -232,22 +281,32 @@ mod tests {
     #[test]
     fn purge_leaves_only_targets_known_at_the_cut() {
         let samples = samples(&[0, 95, 96, 100, 105]);
-        let split = TrainingPlan { validation_from_day: 100, validation_until_day: 105 }.split(&samples).unwrap();
+        let split = TrainingPlan { until_day: 105, validation_sessions: 5 }.split(&samples).unwrap();
         assert_eq!((split.training, split.validation), (0..3, 3..4));
-        let known = |row: usize| split.training_targets[row].horizons.map(|targets| targets.up.is_finite());
-        assert_eq!(known(0), [true, true, true, false, false]);
-        assert_eq!(known(1), [true, false, false, false, false]);
-        assert_eq!(known(2), [false; HORIZONS]);
-        assert_eq!(split.training_targets[1].next_state, 3);
-        assert_eq!(split.training_targets[2].next_state, RowTargets::UNKNOWN_STATE);
+        let known =
+            |targets: KnownTargets<'_>, row: usize| Horizon::ALL.map(|horizon| targets.at(row, horizon).is_some());
+        assert_eq!(known(split.training_targets, 0), [true, true, true, false, false]);
+        assert_eq!(known(split.training_targets, 1), [true, false, false, false, false]);
+        assert_eq!(known(split.training_targets, 2), [false; HORIZONS]);
+        assert_eq!(known(split.validation_targets, 0), [true, false, false, false, false]);
+    }
+
+    #[test]
+    fn without_validation_every_earlier_row_trains() {
+        let samples = samples(&[0, 95, 96, 100, 105]);
+        let split = TrainingPlan { until_day: 100, validation_sessions: 0 }.split(&samples).unwrap();
+        assert_eq!((split.training, split.validation), (0..3, 3..3));
+        assert!(split.training_targets.at(1, Horizon::OneWeek).is_some());
+        assert!(split.training_targets.at(2, Horizon::OneWeek).is_none());
     }
 
     #[test]
     fn empty_spans_are_refused() {
         let samples = samples(&[0, 5, 10]);
-        for (from, until) in [(0, 10), (11, 20), (5, 5), (5, 0)] {
-            let plan = TrainingPlan { validation_from_day: from, validation_until_day: until };
-            assert!(matches!(plan.split(&samples), Err(DatasetError::EmptySpan { .. })), "{from} {until}");
+        for (until_day, validation_sessions) in [(10, 10), (20, 9), (5, 5), (0, 0), (5, 50)] {
+            let plan = TrainingPlan { until_day, validation_sessions };
+            let refused = matches!(plan.split(&samples), Err(DatasetError::EmptySpan { .. }));
+            assert!(refused, "{until_day} {validation_sessions}");
         }
     }
 

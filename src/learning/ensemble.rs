@@ -29,7 +29,9 @@ pub struct Provenance {
 /// How a training went; the same for the same data, seed and recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
-    /// First day of the validation span, a session index.
+    /// The session at whose close everything that was learned from was known, a session index.
+    pub until_day: u32,
+    /// First day of the validation span; `until_day` without one.
     pub validation_from_day: u32,
     /// Rows that trained.
     pub training_rows: usize,
@@ -38,7 +40,7 @@ pub struct TrainingRecord {
     /// By member.
     pub members: Vec<MemberRecord>,
     /// By head, in the order of [`crate::learning::task::Head::all`]: the ensemble's validation loss over the
-    /// benchmark's, 1 where nothing was gained.
+    /// benchmark's, 1 where nothing was gained; empty without a validation span.
     pub relative_loss: Vec<f32>,
 }
 
@@ -99,9 +101,8 @@ pub fn train(
     let scaler = Scaler::fit(samples, split.training.clone());
     let mut inputs = Vec::with_capacity(split.validation.end * scaler.input_count());
     scaler.append(&samples.features[..split.validation.end * samples.feature_count], &mut inputs);
-    let validated = split.validation.clone();
-    let (targets, days) = (&samples.targets[validated.clone()], &samples.day_index[validated]);
-    let validation = Validation::fit(targets, days, &recipe.task_weights);
+    let validates = !split.validation.is_empty();
+    let validation = validates.then(|| Validation::fit(split.validation_targets, &recipe.task_weights));
     let material = Material {
         recipe,
         inputs: &inputs,
@@ -109,24 +110,26 @@ pub fn train(
         training_days: &samples.day_index[split.training.clone()],
         split: &split,
         objective: &Objective::fit(&split.training_targets, &recipe.task_weights),
-        validation: &validation,
+        validation: validation.as_ref(),
     };
     let members = train_members(&material, provenance.seed, control)?;
     let outputs = average(members.iter().map(|member| &member.validation_outputs[..]));
-    let judgement = validation.judge(&outputs);
+    let judgement = validation.map(|validation| validation.judge(&outputs));
+    let relative_loss = judgement.as_ref().map(|judgement| judgement.relative_loss.map(|loss| loss as f32).to_vec());
     let record = TrainingRecord {
-        validation_from_day: plan.validation_from_day,
+        until_day: plan.until_day,
+        validation_from_day: plan.validation_from_day(),
         training_rows: split.training.len(),
         validation_rows: split.validation.len(),
         members: members.iter().map(|member| member.record.clone()).collect(),
-        relative_loss: judgement.relative_loss.map(|loss| loss as f32).to_vec(),
+        relative_loss: relative_loss.unwrap_or_default(),
     };
     Ok(TrainedModel {
         recipe: recipe.clone(),
         provenance,
         record,
         scaler,
-        shrink: judgement.shrink,
+        shrink: judgement.map_or([1.0; HEADS], |judgement| judgement.shrink),
         networks: members.into_iter().map(|member| member.network).collect(),
         golden_features: golden_features(samples, split.validation.end),
     })
@@ -143,8 +146,25 @@ impl TrainedModel {
     /// # Errors
     /// Features that are not whole rows; a device that cannot be read.
     pub fn forecast(&self, features: &[f32]) -> Result<Vec<RowForecast>, ForecastError> {
-        let outputs = self.member_outputs(features)?;
-        Ok(self.decode(&average(outputs.iter().map(Vec::as_slice))))
+        Ok(self.decode(&self.outputs(features)?))
+    }
+
+    /// The mean of the members' output rows, before shares, bounds and softmax.
+    ///
+    /// # Shapes
+    /// `features` is `[rows][feature_count]` with NaN for missing, the result `[rows][OUTPUTS]`.
+    ///
+    /// # Errors
+    /// As [`TrainedModel::forecast`].
+    pub fn outputs(&self, features: &[f32]) -> Result<Vec<f32>, ForecastError> {
+        let outputs = self.members_outputs(features)?;
+        Ok(average(outputs.iter().map(Vec::as_slice)))
+    }
+
+    /// The same model that believes other shares of its heads.
+    #[must_use]
+    pub fn with_shrink(self, shrink: [f32; HEADS]) -> Self {
+        Self { shrink, ..self }
     }
 
     /// Each member's own forecasts, `[members][rows]`, with the ensemble's shares.
@@ -152,11 +172,14 @@ impl TrainedModel {
     /// # Errors
     /// As [`TrainedModel::forecast`].
     pub fn member_forecasts(&self, features: &[f32]) -> Result<Vec<Vec<RowForecast>>, ForecastError> {
-        Ok(self.member_outputs(features)?.iter().map(|outputs| self.decode(outputs)).collect())
+        Ok(self.members_outputs(features)?.iter().map(|outputs| self.decode(outputs)).collect())
     }
 
-    /// Output rows of every member, `[members][rows][OUTPUTS]`.
-    pub(crate) fn member_outputs(&self, features: &[f32]) -> Result<Vec<Vec<f32>>, ForecastError> {
+    /// Output rows of every member before shares, bounds and softmax, `[members][rows][OUTPUTS]`.
+    ///
+    /// # Errors
+    /// As [`TrainedModel::forecast`].
+    pub fn members_outputs(&self, features: &[f32]) -> Result<Vec<Vec<f32>>, ForecastError> {
         let expected = self.scaler.feature_count();
         if !features.len().is_multiple_of(expected) {
             return Err(ForecastError::Features { expected, found: features.len() });
@@ -223,10 +246,11 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::learning::dataset::DatasetError;
-    use crate::learning::planted::{plan, provenance, qlike, samples, small_recipe, trained};
+    use crate::learning::dataset::{DatasetError, HorizonTargets};
+    use crate::learning::device::DeviceKind;
+    use crate::learning::planted::{plan, provenance, qlike, samples, small_recipe, trained, trained_by};
     use crate::learning::recipe::TaskWeights;
-    use crate::learning::task::{CLASSES, Head, Task};
+    use crate::learning::task::{CLASSES, Task};
     use crate::market::horizon::Horizon;
 
     fn volatility(forecasts: &[RowForecast], horizon: Horizon) -> impl Iterator<Item = f64> {
@@ -269,25 +293,39 @@ mod tests {
     }
 
     #[test]
-    fn overfits_thirty_two_rows() {
-        let mut samples = samples(32, 1, 0.0, 6);
-        // The same rows validate, later: nothing but memory can help on noise. A row a year, so that none is purged.
-        let days: Vec<u32> = (0..64).map(|row| 300 * row).collect();
-        samples.features.extend_from_within(..);
-        samples.targets.extend_from_within(..);
-        samples.instrument.extend_from_within(..);
-        samples.day_index = days;
-        let recipe = small_recipe().with_hidden(vec![64]).with_bootstrap(false).with_batch_size(32).with_epochs(600);
-        let recipe = recipe.with_patience(600).with_weight_decay(0.0).with_learning_rate(1e-2).with_members(1);
-        let control = Control { threads: 1, progress: &|_| (), cancelled: &AtomicBool::new(false) };
-        let plan = TrainingPlan { validation_from_day: 300 * 32, validation_until_day: 300 * 64 };
-        let model = train(&samples, &plan, &recipe, provenance(1), &control).unwrap();
-        for head in Head::all() {
-            let relative = model.record.relative_loss[Head::index(head.task, head.horizon)];
-            // Bounds leave log(1 + exp(-1.5)) / log 2 = 0.29 of the direction's loss, and half of the mean's.
-            let bound = if matches!(head.task, Task::Direction | Task::Drawdown | Task::Mean) { 0.6 } else { 0.2 };
-            assert!(relative < bound, "{}: {relative}", head.label());
+    fn nothing_after_the_plan_is_looked_at() {
+        let mut samples = samples(120, 5, 1.0, 5);
+        let recipe = small_recipe().with_epochs(2);
+        for plan in [recipe.plan(400), recipe.clone().with_validation_sessions(100).plan(400)] {
+            let model = trained_by(&samples, &plan, &recipe, 7);
+            // Rows of later days, and targets that reach beyond the day.
+            let rows = samples.day_index.partition_point(|&day| day < 400);
+            samples.features[rows * samples.feature_count..].fill(77.0);
+            for (targets, day) in samples.targets.iter_mut().zip(&samples.day_index) {
+                for (horizon, targets) in Horizon::ALL.into_iter().zip(&mut targets.horizons) {
+                    if *day as usize + horizon.sessions() > 400 {
+                        *targets = HorizonTargets { up: 1.0, log_variance_ratio: 9.0, ..HorizonTargets::UNKNOWN };
+                    }
+                }
+            }
+            let again = trained_by(&samples, &plan, &recipe, 7);
+            assert_eq!((&again.record, again.shrink), (&model.record, model.shrink));
+            assert_eq!(again.outputs(&samples.features).unwrap(), model.outputs(&samples.features).unwrap());
         }
+    }
+
+    #[test]
+    fn without_validation_the_last_weights_are_kept_and_believed() {
+        let samples = samples(60, 5, 1.0, 5);
+        let recipe = small_recipe().with_epochs(3).with_patience(1);
+        let model = trained_by(&samples, &recipe.plan(300), &recipe, 7);
+        assert_eq!((model.shrink, model.record.validation_rows), ([1.0; HEADS], 0));
+        assert!(model.record.relative_loss.is_empty());
+        let member = &model.record.members[1];
+        assert_eq!((member.epochs, member.best_epoch, member.validation_loss), (3, 3, None));
+        let halved = model.clone().with_shrink([0.5; HEADS]);
+        let row = RowForecast::decode(&model.outputs(samples.row(3)).unwrap(), &[0.5; HEADS]);
+        assert_eq!(halved.forecast(samples.row(3)).unwrap(), [row]);
     }
 
     #[test]
@@ -332,7 +370,7 @@ mod tests {
             reports.lock().unwrap().push(progress);
             cancelled.store(true, Ordering::Relaxed);
         };
-        let control = Control { threads: 1, progress: &report, cancelled: &cancelled };
+        let control = Control { threads: 1, device: DeviceKind::Cpu, progress: &report, cancelled: &cancelled };
         let result = train(&samples, &plan(&samples), &small_recipe(), provenance(1), &control);
         assert!(matches!(result, Err(TrainingError::Cancelled)));
         let reports = reports.into_inner().unwrap();
@@ -343,7 +381,8 @@ mod tests {
     #[test]
     fn unusable_input_is_refused() {
         let good = samples(20, 2, 1.0, 9);
-        let control = Control { threads: 1, progress: &|_| (), cancelled: &AtomicBool::new(false) };
+        let cancelled = AtomicBool::new(false);
+        let control = Control { threads: 1, device: DeviceKind::Cpu, progress: &|_| (), cancelled: &cancelled };
         let run = |samples: &Samples, recipe: &Recipe| train(samples, &plan(&good), recipe, provenance(1), &control);
         let bad_recipe = run(&good, &small_recipe().with_members(0));
         assert!(matches!(bad_recipe, Err(TrainingError::Recipe(_))));

@@ -5,7 +5,7 @@
 //! of 0 always is the benchmark.
 
 use crate::learning::dataset::{HorizonTargets, RowTargets};
-use crate::learning::task::{Head, Task};
+use crate::learning::task::{HEADS, Head, STATES, Task};
 
 /// Corrections of a logarithm or a logit stay within +- this: a variance is corrected by a factor of 4.5 at most.
 pub const CORRECTION_LIMIT: f32 = 1.5;
@@ -68,6 +68,16 @@ pub fn head_loss(head: Head, outputs: &[f32], targets: &RowTargets, slope: &mut 
         Task::Rank => rank_loss(outputs, &at.quintile, slope),
         Task::NextState => state_loss(outputs, targets.next_state, slope),
     }
+}
+
+/// Loss of every head in one row, in the order of [`Head::all`]; `None` where the target is not known.
+///
+/// # Shapes
+/// `outputs` is `[OUTPUTS]`, each head already at its share.
+#[must_use]
+pub fn row_losses(outputs: &[f32], targets: &RowTargets) -> [Option<f32>; HEADS] {
+    let mut slope = [0.0; STATES];
+    Head::all().map(|head| head_loss(head, &outputs[head.columns()], targets, &mut slope[..head.width]))
 }
 
 fn scalar(loss: fn(f32, f32) -> (f32, f32), outputs: &[f32], target: f32, slope: &mut [f32]) -> Option<f32> {
@@ -152,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::learning::task::{CLASSES, HORIZONS};
+    use crate::learning::task::{CLASSES, HORIZONS, OUTPUTS};
 
     fn targets(ratio: f32, scaled: f32, outcome: f32, base: f32, class: usize, state: u8) -> RowTargets {
         let mut quintile = [0.0; CLASSES];
@@ -216,6 +226,17 @@ mod tests {
         let squares = 0.05f64.powi(2) + 0.15f64.powi(2) + 0.35f64.powi(2) + 0.55f64.powi(2);
         assert!((at_zero(Task::Rank) - squares / 5.0).abs() < 1e-6);
         assert!((at_zero(Task::NextState) - 9f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_row_has_the_losses_of_its_heads() {
+        let truth = targets(0.7, 1.2, 1.0, 0.6, 4, RowTargets::UNKNOWN_STATE);
+        let outputs: [f32; OUTPUTS] = std::array::from_fn(|column| 0.01 * column as f32);
+        let losses = row_losses(&outputs, &truth);
+        for (index, head) in Head::all().into_iter().enumerate().take(HEADS - 1) {
+            assert_eq!(losses[index], Some(loss(head, &outputs[head.columns()], &truth)), "{}", head.label());
+        }
+        assert_eq!(losses[HEADS - 1], None);
     }
 
     #[test]

@@ -1,36 +1,37 @@
-//! The multi-task network: a shared trunk and one fused linear layer for all heads.
+//! The multi-task network: trunks, the gates that mix them, and linear layers of fused heads.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::Linear;
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use rand_chacha::ChaCha8Rng;
 
-use crate::learning::sharing::{Trunk, zero_linear};
+use crate::learning::device::processor;
+use crate::learning::sharing::{Architecture, TaskGroup, columns_in_group};
 use crate::learning::task::OUTPUTS;
+use crate::learning::trunk::{Trunk, zero_linear};
 
 /// Rows that pass through a serving network at once. Always as many, padded with zeros, so that a row's numbers do
 /// not depend on its neighbours.
 const CHUNK_ROWS: usize = 256;
 
-/// The device that networks are trained and served on.
-#[must_use]
-pub fn device() -> Device {
-    Device::flex()
-}
-
 /// Architecture and weights of one member.
+///
+/// One trunk with one layer of heads is hard sharing; a trunk and a layer of heads for each task group is soft sharing;
+/// with gates, one for each task group, the trunks are experts.
 #[derive(Module, Debug)]
 pub struct Network {
-    trunk: Trunk,
-    heads: Linear,
+    trunks: Vec<Trunk>,
+    gates: Vec<Linear>,
+    heads: Vec<Linear>,
 }
 
 /// One named array of weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightTensor {
-    /// Path in the network, such as `trunk.layers.0.linear.weight`.
+    /// Path in the network, such as `trunks.0.layers.0.linear.weight`.
     pub name: String,
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
@@ -66,18 +67,61 @@ pub enum WeightError {
 }
 
 impl Network {
-    /// A new network. Its heads are zero: until it has learned something it repeats the benchmark.
+    /// A new network. Its heads are zero: until it has learned something it repeats the benchmark. Soft sharing starts from
+    /// equal trunks, so that its first distance costs nothing; experts start apart, mixed in equal parts.
     #[must_use]
-    pub fn init(input_count: usize, hidden: &[usize], random: &mut ChaCha8Rng, device: &Device) -> Self {
-        let width = hidden.last().copied().unwrap_or(input_count);
-        Self { trunk: Trunk::init(input_count, hidden, random, device), heads: zero_linear(width, OUTPUTS, device) }
+    pub fn init(architecture: &Architecture, random: &mut ChaCha8Rng, device: &Device) -> Self {
+        let Architecture { input_count, trunks, gated, ref hidden } = *architecture;
+        let width = architecture.representation();
+        let start = random.clone();
+        let trunks = (0..trunks)
+            .map(|_| {
+                if !gated {
+                    *random = start.clone();
+                }
+                Trunk::init(input_count, hidden, random, device)
+            })
+            .collect::<Vec<_>>();
+        let gate = |_| zero_linear(input_count, trunks.len(), device);
+        let gates = TaskGroup::ALL.into_iter().filter(|_| gated).map(gate).collect();
+        let heads = match trunks.len() {
+            1 if !gated => vec![zero_linear(width, OUTPUTS, device)],
+            _ => TaskGroup::ALL.map(|group| zero_linear(width, group.width(), device)).to_vec(),
+        };
+        Self { trunks, gates, heads }
     }
 
     /// # Shapes
     /// `inputs` is `[rows, input_count]`, the result `[rows, OUTPUTS]`.
     #[must_use]
     pub fn forward(&self, inputs: Tensor<2>) -> Tensor<2> {
-        self.heads.forward(self.trunk.forward(inputs))
+        let flows: Vec<Tensor<2>> = self.trunks.iter().map(|trunk| trunk.forward(inputs.clone())).collect();
+        let flows = if self.gates.is_empty() { flows } else { self.mixtures(&inputs, &flows) };
+        let of_groups: Vec<Tensor<2>> = self.heads.iter().zip(flows).map(|(head, flow)| head.forward(flow)).collect();
+        match of_groups.as_slice() {
+            [all] => all.clone(),
+            groups => {
+                let part = |(group, columns): (TaskGroup, _)| groups[group as usize].clone().slice_dim(1, columns);
+                Tensor::cat(columns_in_group().map(part).to_vec(), 1)
+            }
+        }
+    }
+
+    /// What the distance of soft trunks from their mean costs: see [`Trunk::squared_spread`]. `None` for other sharings.
+    #[must_use]
+    pub fn squared_spread(&self) -> Option<Tensor<1>> {
+        let soft = self.gates.is_empty() && self.trunks.len() > 1;
+        soft.then(|| Trunk::squared_spread(&self.trunks)).flatten()
+    }
+
+    /// The experts mixed for each task group, with weights softmax(gate(inputs)).
+    fn mixtures(&self, inputs: &Tensor<2>, experts: &[Tensor<2>]) -> Vec<Tensor<2>> {
+        let mix = |gate: &Linear| {
+            let weights = softmax(gate.forward(inputs.clone()), 1);
+            let parts = experts.iter().enumerate().map(|(e, expert)| expert.clone() * weights.clone().narrow(1, e, 1));
+            parts.reduce(|sum, part| sum + part)
+        };
+        self.gates.iter().filter_map(mix).collect()
     }
 
     /// Output rows of many input rows; a row's outputs do not depend on the other rows.
@@ -88,7 +132,7 @@ impl Network {
     /// # Errors
     /// When the device cannot be read.
     pub fn outputs(&self, inputs: &[f32], input_count: usize) -> Result<Vec<f32>, TensorReadError> {
-        let device = device();
+        let device = processor();
         let rows = inputs.len() / input_count;
         let mut outputs = Vec::with_capacity(rows.next_multiple_of(CHUNK_ROWS) * OUTPUTS);
         for chunk in inputs.chunks(CHUNK_ROWS * input_count) {
@@ -175,7 +219,7 @@ impl ModuleMapper for Replacer {
             }
             Some(given) => {
                 let data = TensorData::new(given.values, expected);
-                return param.map(|old| Tensor::from_data(data, &old.device()));
+                return param.map(|old| Tensor::from_data(data, &old.device()).set_require_grad(old.is_require_grad()));
             }
         }
         param
@@ -184,16 +228,26 @@ impl ModuleMapper for Replacer {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rand::{RngExt, SeedableRng};
 
     use super::*;
+    use crate::learning::sharing::Sharing;
 
     const INPUTS: usize = 7;
 
-    fn trained_looking() -> Network {
-        let mut random = ChaCha8Rng::seed_from_u64(5);
-        let network = Network::init(INPUTS, &[16, 8], &mut random, &device());
-        let mut weights = network.weights();
+    fn architecture(sharing: Sharing) -> Architecture {
+        Architecture::of_size(sharing, 3, INPUTS, &[16, 8])
+    }
+
+    fn new(sharing: Sharing, seed: u64) -> Network {
+        Network::init(&architecture(sharing), &mut ChaCha8Rng::seed_from_u64(seed), &processor())
+    }
+
+    fn trained_looking(sharing: Sharing) -> Network {
+        let network = new(sharing, 5);
+        let (mut weights, mut random) = (network.weights(), ChaCha8Rng::seed_from_u64(6));
         for tensor in &mut weights {
             tensor.values.iter_mut().for_each(|value| *value += random.random_range(-0.5f32..0.5));
         }
@@ -207,38 +261,81 @@ mod tests {
 
     #[test]
     fn a_new_network_corrects_nothing() {
-        let network = Network::init(INPUTS, &[16, 8], &mut ChaCha8Rng::seed_from_u64(1), &device());
-        let outputs = network.outputs(&rows(3), INPUTS).unwrap();
-        assert_eq!(outputs, vec![0.0; 3 * OUTPUTS]);
+        for sharing in Sharing::ALL {
+            let network = new(sharing, 1);
+            assert_eq!(network.outputs(&rows(3), INPUTS).unwrap(), vec![0.0; 3 * OUTPUTS]);
+            let spread = network.squared_spread().map(|spread| spread.into_scalar::<f32>());
+            assert_eq!(spread.is_some(), sharing == Sharing::Soft);
+            assert!(spread.is_none_or(|spread| spread < 1e-9), "{spread:?}");
+        }
     }
 
     #[test]
     fn rows_do_not_depend_on_their_neighbours() {
-        let (network, inputs) = (trained_looking(), rows(600));
-        let together = network.outputs(&inputs, INPUTS).unwrap();
-        for row in [0, 1, 17, 255, 256, 511, 599] {
-            let alone = network.outputs(&inputs[row * INPUTS..(row + 1) * INPUTS], INPUTS).unwrap();
-            assert_eq!(alone, together[row * OUTPUTS..(row + 1) * OUTPUTS], "row {row}");
+        for sharing in Sharing::ALL {
+            let (network, inputs) = (trained_looking(sharing), rows(600));
+            let together = network.outputs(&inputs, INPUTS).unwrap();
+            for row in [0, 1, 17, 255, 256, 511, 599] {
+                let alone = network.outputs(&inputs[row * INPUTS..(row + 1) * INPUTS], INPUTS).unwrap();
+                assert_eq!(alone, together[row * OUTPUTS..(row + 1) * OUTPUTS], "row {row}");
+            }
+            assert!(network.outputs(&[], INPUTS).unwrap().is_empty());
         }
-        assert!(network.outputs(&[], INPUTS).unwrap().is_empty());
     }
 
     #[test]
     fn weights_have_paths_and_come_back() {
-        let network = trained_looking();
-        let weights = network.weights();
-        let names: Vec<_> = weights.iter().map(|tensor| tensor.name.as_str()).collect();
-        assert_eq!(names[0], "trunk.layers.0.linear.weight");
-        assert_eq!(names.len(), 2 * 4 + 2);
-        let copy = Network::init(INPUTS, &[16, 8], &mut ChaCha8Rng::seed_from_u64(2), &device());
-        let copy = copy.with_weights(weights.clone()).unwrap();
-        assert_eq!(copy.weights(), weights);
-        assert_eq!(copy.outputs(&rows(2), INPUTS).unwrap(), network.outputs(&rows(2), INPUTS).unwrap());
+        for (sharing, trunks, gates, heads) in
+            [(Sharing::Hard, 1, 0, 1), (Sharing::Soft, 3, 0, 3), (Sharing::Experts, 3, 3, 3)]
+        {
+            let network = trained_looking(sharing);
+            let weights = network.weights();
+            let names: BTreeSet<_> = weights.iter().map(|tensor| tensor.name.as_str()).collect();
+            assert!(names.contains("trunks.0.layers.0.linear.weight"));
+            assert_eq!((names.len(), weights.len()), (trunks * 8 + gates * 2 + heads * 2, names.len()));
+            let parameters = weights.iter().map(|tensor| tensor.values.len()).sum::<usize>();
+            assert_eq!(parameters, architecture(sharing).parameters());
+            let copy = new(sharing, 2).with_weights(weights.clone()).unwrap();
+            assert_eq!(copy.weights(), weights);
+            assert_eq!(copy.outputs(&rows(2), INPUTS).unwrap(), network.outputs(&rows(2), INPUTS).unwrap());
+        }
+    }
+
+    #[test]
+    fn groups_of_heads_move_their_own_columns() {
+        let network = new(Sharing::Soft, 1);
+        let mut weights = network.weights();
+        let bias = weights.iter_mut().find(|tensor| tensor.name == "heads.0.bias").unwrap();
+        bias.values = (0..15).map(|column| 1.0 + column as f32).collect();
+        let outputs = network.with_weights(weights).unwrap().outputs(&rows(1), INPUTS).unwrap();
+        let moved: Vec<(usize, f32)> = outputs.into_iter().enumerate().filter(|(_, value)| *value != 0.0).collect();
+        // Volatility, dispersion, and past mean and direction the drawdown.
+        let columns = (0..10).chain(20..25);
+        assert_eq!(moved, columns.zip((1..16).map(|value| value as f32)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn mixtures_follow_their_gates() {
+        let network = trained_looking(Sharing::Experts);
+        let mut weights = network.weights();
+        for tensor in weights.iter_mut().filter(|tensor| tensor.name.starts_with("gates.")) {
+            tensor.values.fill(0.0);
+            if tensor.name.ends_with("bias") {
+                tensor.values[2] = 50.0;
+            }
+        }
+        let chosen = network.clone().with_weights(weights.clone()).unwrap();
+        for tensor in weights.iter_mut().filter(|tensor| tensor.name.starts_with("trunks.0")) {
+            tensor.values.iter_mut().for_each(|value| *value += 0.3);
+        }
+        let others_moved = network.with_weights(weights).unwrap();
+        let outputs = |network: &Network| network.outputs(&rows(5), INPUTS).unwrap();
+        assert_eq!(outputs(&chosen), outputs(&others_moved));
     }
 
     #[test]
     fn weights_that_do_not_fit_are_named() {
-        let network = || Network::init(INPUTS, &[16, 8], &mut ChaCha8Rng::seed_from_u64(2), &device());
+        let network = || new(Sharing::Hard, 2);
         let weights = network().weights();
         let missing = network().with_weights(weights[1..].to_vec()).unwrap_err();
         assert_eq!(missing, WeightError::Missing { name: weights[0].name.clone() });

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::learning::dataset::{HorizonTargets, RowTargets, Samples, TrainingPlan};
+use crate::learning::device::DeviceKind;
 use crate::learning::ensemble::{Provenance, TrainedModel, train};
 use crate::learning::recipe::Recipe;
 use crate::learning::task::{CLASSES, HORIZONS};
@@ -67,7 +68,7 @@ pub fn small_recipe() -> Recipe {
 /// The last fifth of the days validates.
 pub fn plan(samples: &Samples) -> TrainingPlan {
     let last = samples.day_index.last().copied().unwrap_or(0);
-    TrainingPlan { validation_from_day: last / 5 * 4, validation_until_day: last + 1 }
+    TrainingPlan { until_day: last + 1, validation_sessions: last + 1 - last / 5 * 4 }
 }
 
 /// Seed and hashes of a test.
@@ -77,8 +78,14 @@ pub fn provenance(seed: u64) -> Provenance {
 
 /// Trains without reports.
 pub fn trained(samples: &Samples, recipe: &Recipe, seed: u64) -> TrainedModel {
-    let control = Control { threads: 2, progress: &|_| (), cancelled: &AtomicBool::new(false) };
-    train(samples, &plan(samples), recipe, provenance(seed), &control).unwrap()
+    trained_by(samples, &plan(samples), recipe, seed)
+}
+
+/// The same by another plan.
+pub fn trained_by(samples: &Samples, plan: &TrainingPlan, recipe: &Recipe, seed: u64) -> TrainedModel {
+    let cancelled = AtomicBool::new(false);
+    let control = Control { threads: 2, device: DeviceKind::Cpu, progress: &|_| (), cancelled: &cancelled };
+    train(samples, plan, recipe, provenance(seed), &control).unwrap()
 }
 
 /// Mean loss of the volatility head (QLIKE) at a horizon, by a correction a row.

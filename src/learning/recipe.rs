@@ -1,18 +1,11 @@
 //! Every hyperparameter of a training in one place; saved with the weights it produced.
 
 use burn::config::Config;
-use serde::{Deserialize, Serialize};
 
-use crate::learning::sharing::Sharing;
+use crate::learning::dataset::TrainingPlan;
+use crate::learning::sharing::{Architecture, Sharing};
 use crate::learning::task::Task;
-
-/// How the losses of the tasks are weighed against each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weighting {
-    /// Each head's loss relative to the benchmark's, times its task's weight.
-    Equal,
-}
+pub use crate::learning::weighting::Weighting;
 
 /// Weight of each task in the training loss and in early stopping; 0 leaves a task at the benchmark.
 #[derive(Config, Debug, PartialEq)]
@@ -74,12 +67,19 @@ impl TaskWeights {
 /// Every hyperparameter of a training.
 #[derive(Config, Debug, PartialEq)]
 pub struct Recipe {
-    /// Widths of the trunk's layers, input side first.
-    #[config(default = "vec![128, 128]")]
+    /// Widths of the trunk's layers, input side first. Several trunks are narrower, so that the network keeps its size.
+    #[config(default = "vec![64]")]
     pub hidden: Vec<usize>,
     /// How tasks share the trunk.
     #[config(default = "Sharing::Hard")]
     pub sharing: Sharing,
+    /// Experts of [`Sharing::Experts`].
+    #[config(default = 4)]
+    pub experts: usize,
+    /// Strength of the coupling of [`Sharing::Soft`]: the training loss grows by it times the sum over the trunks of the
+    /// squared distance of their weights from the mean trunk's.
+    #[config(default = 1e-2)]
+    pub coupling: f64,
     /// How task losses are combined.
     #[config(default = "Weighting::Equal")]
     pub weighting: Weighting,
@@ -93,13 +93,17 @@ pub struct Recipe {
     #[config(default = 512)]
     pub batch_size: usize,
     /// Passes over the training rows at most.
-    #[config(default = 8)]
+    #[config(default = 2)]
     pub epochs: usize,
+    /// Sessions held out at the end of what is known for early stopping and for the shares of the heads; with 0 every row
+    /// trains, and the weights after the last pass are kept.
+    #[config(default = 0)]
+    pub validation_sessions: u32,
     /// Passes without a better validation loss after which a member stops.
     #[config(default = 3)]
     pub patience: usize,
     /// Step size of AdamW (Loshchilov and Hutter 2019) at the start; it falls along a half cosine.
-    #[config(default = 1e-3)]
+    #[config(default = 3e-4)]
     pub learning_rate: f64,
     /// Share of the first step size that is left in the last epoch.
     #[config(default = 0.05)]
@@ -142,6 +146,8 @@ impl Recipe {
         let rules = [
             ("hidden", "1 to 6 widths of 1 to 1024", (1..=6).contains(&self.hidden.len())),
             ("hidden", "1 to 6 widths of 1 to 1024", self.hidden.iter().all(|width| (1..=1024).contains(width))),
+            ("experts", "2 to 16", (2..=16).contains(&self.experts)),
+            ("coupling", "0 to 100", non_negative(self.coupling) && self.coupling <= 100.0),
             ("members", "1 to 64", (1..=64).contains(&self.members)),
             ("batch_size", "1 to 65536", (1..=65_536).contains(&self.batch_size)),
             ("epochs", "at most 10000", self.epochs <= 10_000),
@@ -157,6 +163,18 @@ impl Recipe {
             Some((field, rule, _)) => Err(RecipeError { field, rule }),
             None => Ok(()),
         }
+    }
+
+    /// The plan of a training by what is known at the close of a session.
+    #[must_use]
+    pub fn plan(&self, until_day: u32) -> TrainingPlan {
+        TrainingPlan { until_day, validation_sessions: self.validation_sessions }
+    }
+
+    /// The architecture of a member.
+    #[must_use]
+    pub fn architecture(&self, input_count: usize) -> Architecture {
+        Architecture::of_size(self.sharing, self.experts, input_count, &self.hidden)
     }
 
     /// Step size in an epoch counted from 0: half a cosine from `learning_rate` to its final share.
@@ -186,6 +204,8 @@ mod tests {
         let cases = [
             (Recipe::new().with_hidden(vec![]), "hidden"),
             (Recipe::new().with_hidden(vec![usize::MAX]), "hidden"),
+            (Recipe::new().with_experts(1), "experts"),
+            (Recipe::new().with_coupling(-1.0), "coupling"),
             (Recipe::new().with_members(0), "members"),
             (Recipe::new().with_batch_size(0), "batch_size"),
             (Recipe::new().with_patience(0), "patience"),

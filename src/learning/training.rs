@@ -10,12 +10,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::learning::batch::{Batch, member_rows, shuffle};
+use crate::learning::batch::{gather, member_rows, shuffle};
 use crate::learning::dataset::{DatasetError, Split};
-use crate::learning::network::{Network, device};
+use crate::learning::device::{DeviceError, DeviceKind, processor};
+use crate::learning::network::Network;
 use crate::learning::objective::Objective;
 use crate::learning::recipe::{Recipe, RecipeError};
 use crate::learning::validation::Validation;
+use crate::learning::weighting::HeadWeights;
 
 /// Why a training ended without a model.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum TrainingError {
     /// A member's thread died.
     #[error("a training thread died")]
     Died,
+    /// There is no such device.
+    #[error(transparent)]
+    NoDevice(#[from] DeviceError),
     /// The device did not answer.
     #[error("the device could not be read: {0}")]
     Device(#[from] TensorReadError),
@@ -51,8 +56,8 @@ pub struct Progress {
     pub epochs: usize,
     /// Rows learned from per second in this epoch, by this member.
     pub rows_per_second: f64,
-    /// Validation loss relative to the benchmark's 1.
-    pub validation_loss: f64,
+    /// Validation loss relative to the benchmark's 1; `None` without a validation span.
+    pub validation_loss: Option<f64>,
 }
 
 /// Where reports go and where a wish to stop comes from.
@@ -60,6 +65,8 @@ pub struct Progress {
 pub struct Control<'a> {
     /// Members trained at once, each on one thread.
     pub threads: usize,
+    /// Where the networks are trained.
+    pub device: DeviceKind,
     /// Called from the training threads.
     pub progress: &'a (dyn Fn(Progress) + Sync),
     /// Looked at before every step.
@@ -71,10 +78,12 @@ pub struct Control<'a> {
 pub struct MemberRecord {
     /// Epochs done.
     pub epochs: usize,
-    /// Epoch whose weights were kept; 0 is the untrained network.
+    /// Epoch whose weights were kept, the last without a validation span; 0 is the untrained network.
     pub best_epoch: usize,
-    /// Validation loss of those weights relative to the benchmark's 1.
-    pub validation_loss: f32,
+    /// Validation loss of those weights relative to the benchmark's 1; `None` without a validation span.
+    pub validation_loss: Option<f32>,
+    /// By head, the log variance s of its loss at those weights; empty where the weighting learns none.
+    pub log_variances: Vec<f32>,
 }
 
 /// What all members learn from.
@@ -88,16 +97,16 @@ pub struct Material<'a> {
     /// Decision days of the training rows.
     pub training_days: &'a [u32],
     /// Training and validation rows.
-    pub split: &'a Split,
+    pub split: &'a Split<'a>,
     /// What a step descends.
     pub objective: &'a Objective,
-    /// What decides which weights are kept.
-    pub validation: &'a Validation<'a>,
+    /// What decides which weights are kept; `None` keeps the last.
+    pub validation: Option<&'a Validation<'a>>,
 }
 
 /// A trained member with its validation outputs.
 pub struct Member {
-    /// The weights that validated best.
+    /// The weights that validated best, or the last.
     pub network: Network,
     /// How it went.
     pub record: MemberRecord,
@@ -120,17 +129,17 @@ pub fn train_member(
     random.set_stream(number as u64);
     let bootstrap = recipe.bootstrap.then_some(recipe.block_days);
     let mut rows = member_rows(material.training_days, bootstrap, &mut random);
-    let mut learner = Learner::new(material, &mut random);
-    let mut best = learner.validated(0)?;
+    let mut learner = Learner::new(material, control.device, &mut random)?;
+    let mut best = learner.candidate(0)?;
     for epoch in 1..=recipe.epochs {
         let started = Instant::now();
         shuffle(&mut rows, &mut random);
         learner.learn(&rows, recipe.rate_in(epoch - 1), control.cancelled)?;
         let rows_per_second = rows.len() as f64 / started.elapsed().as_secs_f64();
-        let candidate = learner.validated(epoch)?;
-        let validation_loss = f64::from(candidate.record.validation_loss);
+        let candidate = learner.candidate(epoch)?;
+        let validation_loss = candidate.record.validation_loss.map(f64::from);
         (control.progress)(Progress { member: number, epoch, epochs: recipe.epochs, rows_per_second, validation_loss });
-        if candidate.record.validation_loss < best.record.validation_loss {
+        if candidate.replaces(&best) {
             best = candidate;
         }
         best.record.epochs = epoch;
@@ -141,21 +150,32 @@ pub fn train_member(
     Ok(best)
 }
 
+impl Member {
+    /// Whether it validates better; without validation the later one counts.
+    fn replaces(&self, best: &Self) -> bool {
+        match (self.record.validation_loss, best.record.validation_loss) {
+            (Some(later), Some(best)) => later < best,
+            _ => true,
+        }
+    }
+}
+
 /// A network being trained.
 struct Learner<'a> {
     material: &'a Material<'a>,
     device: Device,
     network: Network,
     optimizer: ModuleOptimizer,
+    weights: HeadWeights,
 }
 
 impl<'a> Learner<'a> {
-    fn new(material: &'a Material<'a>, random: &mut ChaCha8Rng) -> Self {
+    fn new(material: &'a Material<'a>, kind: DeviceKind, random: &mut ChaCha8Rng) -> Result<Self, DeviceError> {
         let recipe = material.recipe;
-        let device = device().autodiff();
-        let network = Network::init(material.input_count, &recipe.hidden, random, &device);
+        let device = kind.open()?.autodiff();
+        let network = Network::init(&recipe.architecture(material.input_count), random, &device);
         let optimizer = AdamWConfig::new().with_weight_decay(recipe.weight_decay as f32).with_epsilon(1e-8).init();
-        Self { material, device, network, optimizer }
+        Ok(Self { material, device, network, optimizer, weights: HeadWeights::new(recipe.weighting) })
     }
 
     /// One epoch over the rows in their order.
@@ -164,37 +184,39 @@ impl<'a> Learner<'a> {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(TrainingError::Cancelled);
             }
-            let training = &self.material.split.training_targets;
-            let inputs = &self.material.inputs[..training.len() * self.material.input_count];
-            self.step(Batch::gather(rows, inputs, training), rate)?;
+            self.step(rows, rate)?;
         }
         Ok(())
     }
 
     /// One step. The slopes of the losses in the outputs are known in closed form, so the sum of outputs x slopes has
     /// the gradient of the objective in every weight.
-    fn step(&mut self, batch: Batch, rate: f64) -> Result<(), TrainingError> {
-        let shape = [batch.targets.len(), self.material.input_count];
-        let inputs = Tensor::from_data(TensorData::new(batch.inputs, shape), &self.device);
-        let outputs = self.network.forward(inputs);
+    fn step(&mut self, rows: &[u32], rate: f64) -> Result<(), TrainingError> {
+        let Material { recipe, inputs, input_count, split, objective, .. } = *self.material;
+        let inputs = TensorData::new(gather(rows, inputs, input_count), [rows.len(), input_count]);
+        let outputs = self.network.forward(Tensor::from_data(inputs, &self.device));
         let values = outputs.clone().inner().try_into_vec_as::<f32>()?;
-        let slopes = self.material.objective.slope(&values, &batch.targets);
-        let slopes = Tensor::from_data(TensorData::new(slopes, outputs.dims()), &self.device);
-        let gradients = (outputs * slopes).sum().backward();
-        let gradients = GradientsParams::from_grads(gradients, &self.network);
+        let mut descent = objective.descent(&values, rows, &split.training_targets, &self.weights.factors());
+        self.weights.learn(&descent, rate)?;
+        let slopes = TensorData::new(std::mem::take(&mut descent.slopes), outputs.dims());
+        let mut loss = (outputs * Tensor::from_data(slopes, &self.device)).sum();
+        if let Some(spread) = self.network.squared_spread() {
+            loss = loss + spread * recipe.coupling;
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         self.network = self.optimizer.step(rate, self.network.clone(), gradients);
         Ok(())
     }
 
-    /// The network as it is now, with its validation.
-    fn validated(&self, epoch: usize) -> Result<Member, TrainingError> {
-        let network = self.network.valid();
+    /// The network as it is now, on the processor, with its validation.
+    fn candidate(&self, epoch: usize) -> Result<Member, TrainingError> {
+        let network = self.network.valid().to_device(&processor());
         let width = self.material.input_count;
         let rows = &self.material.split.validation;
-        let inputs = &self.material.inputs[rows.start * width..rows.end * width];
-        let validation_outputs = network.outputs(inputs, width)?;
-        let validation_loss = self.material.validation.judge(&validation_outputs).loss as f32;
-        let record = MemberRecord { epochs: epoch, best_epoch: epoch, validation_loss };
+        let validation_outputs = network.outputs(&self.material.inputs[rows.start * width..rows.end * width], width)?;
+        let validation_loss = self.material.validation.map(|span| span.judge(&validation_outputs).loss as f32);
+        let log_variances = self.weights.log_variances();
+        let record = MemberRecord { epochs: epoch, best_epoch: epoch, validation_loss, log_variances };
         Ok(Member { network, record, validation_outputs })
     }
 }

@@ -2,7 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::learning::dataset::RowTargets;
+use crate::learning::dataset::{KnownTargets, RowTargets};
 use crate::learning::loss::head_loss;
 use crate::learning::objective::{Reference, references};
 use crate::learning::recipe::TaskWeights;
@@ -27,11 +27,23 @@ pub struct Judgement {
     pub loss: f64,
 }
 
+/// Finds for each head the share of its output to believe, from out-of-sample outputs of one or many trainings: the share
+/// whose gain over the benchmark has the best lower bound, as [`Validation::judge`] says. All targets must be known on the
+/// day of the judgement; NaN stands for those that are not.
+///
+/// # Shapes
+/// `outputs` is `[rows][OUTPUTS]`, with one target and one day, a session index, a row, in any order; with unequal lengths
+/// the shortest counts.
+#[must_use]
+pub fn judge_shares(targets: &[RowTargets], days: &[u32], outputs: &[f32], weights: &TaskWeights) -> Judgement {
+    let rows = targets.len().min(outputs.len() / OUTPUTS);
+    Validation::fit(KnownTargets::until(u32::MAX, &targets[..rows], days), weights).judge(outputs)
+}
+
 /// Targets of the validation rows and what the benchmark costs there.
 #[derive(Debug, Clone)]
 pub struct Validation<'a> {
-    targets: &'a [RowTargets],
-    days: &'a [u32],
+    targets: KnownTargets<'a>,
     references: [Reference; HEADS],
 }
 
@@ -45,8 +57,8 @@ struct Gain {
 impl<'a> Validation<'a> {
     /// Measures the benchmark on the validation rows.
     #[must_use]
-    pub fn fit(targets: &'a [RowTargets], days: &'a [u32], weights: &TaskWeights) -> Self {
-        Self { targets, days, references: references(targets, weights) }
+    pub fn fit(targets: KnownTargets<'a>, weights: &TaskWeights) -> Self {
+        Self { targets, references: references(&targets, weights) }
     }
 
     /// Finds for each head the share of its output whose gain has the best lower bound.
@@ -81,13 +93,14 @@ impl<'a> Validation<'a> {
     /// `None` with too few blocks.
     fn gain(&self, head: Head, outputs: &[f32], share: f32) -> Option<Gain> {
         let (zeros, mut scaled, mut slope) = ([0.0; STATES], [0.0; STATES], [0.0; STATES]);
-        let first = *self.days.first()? as usize;
+        let first = *self.targets.days().iter().min()?;
         let mut blocks: Vec<(f64, f64)> = Vec::new();
-        for ((row, targets), &day) in outputs.chunks_exact(OUTPUTS).zip(self.targets).zip(self.days) {
-            scaled.iter_mut().zip(&row[head.columns()]).for_each(|(scaled, output)| *scaled = share * output);
+        for (row, (outputs, &day)) in outputs.chunks_exact(OUTPUTS).zip(self.targets.days()).enumerate() {
+            let Some(targets) = self.targets.at(row, head.horizon) else { continue };
+            scaled.iter_mut().zip(&outputs[head.columns()]).for_each(|(scaled, output)| *scaled = share * output);
             let mut loss = |outputs: &[f32]| head_loss(head, &outputs[..head.width], targets, &mut slope[..head.width]);
             let (Some(benchmark), Some(network)) = (loss(&zeros), loss(&scaled)) else { continue };
-            let block = (day as usize - first) / head.horizon.sessions();
+            let block = (day - first) as usize / head.horizon.sessions();
             blocks.resize(blocks.len().max(block + 1), (0.0, 0.0));
             blocks[block].0 += f64::from(benchmark) - f64::from(network);
             blocks[block].1 += 1.0;
@@ -128,6 +141,10 @@ mod tests {
         ((0..ROWS).map(row).collect(), (0..ROWS as u32).map(|day| 7 + 5 * day).collect())
     }
 
+    fn validation<'a>(targets: &'a [RowTargets], days: &'a [u32]) -> Validation<'a> {
+        Validation::fit(KnownTargets::until(u32::MAX, targets, days), &TaskWeights::new())
+    }
+
     fn sign(row: usize) -> f32 {
         if row.is_multiple_of(2) { 1.0 } else { -1.0 }
     }
@@ -143,7 +160,7 @@ mod tests {
     #[test]
     fn zero_outputs_score_the_benchmark() {
         let (targets, days) = alternating();
-        let judgement = Validation::fit(&targets, &days, &TaskWeights::new()).judge(&outputs(|_| 0.0));
+        let judgement = validation(&targets, &days).judge(&outputs(|_| 0.0));
         assert_eq!(judgement.loss, 1.0);
         assert_eq!(judgement.shrink, [0.0; HEADS]);
     }
@@ -151,7 +168,7 @@ mod tests {
     #[test]
     fn the_share_that_helps_is_kept() {
         let (targets, days) = alternating();
-        let validation = Validation::fit(&targets, &days, &TaskWeights::new());
+        let validation = validation(&targets, &days);
         let double = validation.judge(&outputs(|row| 0.8 * sign(row)));
         assert_eq!(double.shrink[0], 0.5);
         assert!(double.relative_loss[0] < 0.01 && double.loss > double.relative_loss[0] && double.loss < 0.1);
@@ -162,10 +179,33 @@ mod tests {
     }
 
     #[test]
+    fn folds_apart_and_out_of_order_are_judged_together() {
+        let (targets, mut days) = alternating();
+        days[20..].iter_mut().for_each(|day| *day += 2520);
+        let outputs = outputs(|row| 0.8 * sign(row));
+        let judgement = judge_shares(&targets, &days, &outputs, &TaskWeights::new());
+        assert_eq!(judgement.shrink[0], 0.5);
+        let turned = |values: &[f32]| values.chunks_exact(OUTPUTS).rev().flatten().copied().collect::<Vec<_>>();
+        let (late, days): (Vec<_>, Vec<_>) = targets.iter().copied().zip(days).rev().unzip();
+        assert_eq!(judge_shares(&late, &days, &turned(&outputs), &TaskWeights::new()), judgement);
+    }
+
+    #[test]
+    fn targets_beyond_the_span_are_not_looked_at() {
+        let (targets, days) = alternating();
+        let outputs = outputs(|row| 0.4 * sign(row));
+        // Days 7, 12, 17 and so on: five sessions later is known for the first three rows only, which is too little.
+        let early = Validation::fit(KnownTargets::until(22, &targets, &days), &TaskWeights::new());
+        assert_eq!(early.references[0].known, 3);
+        let late = Validation::fit(KnownTargets::until(7 + 5 * ROWS as u32, &targets, &days), &TaskWeights::new());
+        assert_eq!((late.references[0].known, late.judge(&outputs).shrink[0]), (ROWS, 1.0));
+    }
+
+    #[test]
     fn two_horizons_of_luck_are_not_believed() {
         let (targets, _) = alternating();
         let days: Vec<u32> = (0..ROWS as u32).map(|row| row / 4).collect();
-        let validation = Validation::fit(&targets, &days, &TaskWeights::new());
+        let validation = validation(&targets, &days);
         assert_eq!(validation.judge(&outputs(|row| 0.4 * sign(row))).shrink[0], 0.0);
     }
 

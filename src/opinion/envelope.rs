@@ -75,6 +75,8 @@ pub mod reason {
     pub const NO_FILINGS: &str = "no_filings";
     /// No network has been trained.
     pub const NO_NETWORK: &str = "no_network";
+    /// There are too few outcomes to compute it from.
+    pub const TOO_FEW_WINDOWS: &str = "too_few_windows";
     /// The prices stopped long before `as_of`.
     pub const PRICES_STOPPED: &str = "prices_stopped";
     /// An index, or a series that is never traded, is not ranked and not rated.
@@ -99,11 +101,14 @@ pub enum Kind {
     Ranks,
     /// [`crate::opinion::forecast::Forecast`].
     Forecast,
+    /// [`crate::opinion::predictability::Predictability`].
+    Predictability,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Signal, Self::Rating, Self::Ranking, Self::Ranks, Self::Forecast];
+    pub const ALL: [Self; 6] =
+        [Self::Signal, Self::Rating, Self::Ranking, Self::Ranks, Self::Forecast, Self::Predictability];
 
     /// The word used in the ledger and in JSON.
     #[must_use]
@@ -114,6 +119,17 @@ impl Kind {
             Self::Ranking => "ranking",
             Self::Ranks => "ranks",
             Self::Forecast => "forecast",
+            Self::Predictability => "predictability",
+        }
+    }
+
+    /// The horizon under which an opinion is filed and found. Ratings and verdicts have terms of their own, so every
+    /// horizon has the same one.
+    #[must_use]
+    pub fn filed_under(self, horizon: Horizon) -> Horizon {
+        match self {
+            Self::Rating | Self::Predictability => Horizon::FourWeeks,
+            Self::Signal | Self::Ranking | Self::Ranks | Self::Forecast => horizon,
         }
     }
 }
@@ -151,7 +167,7 @@ pub struct Sources {
     #[schema(example = "network")]
     pub volatility: String,
     /// Cross-sectional ranks.
-    #[schema(example = "s0")]
+    #[schema(example = "seasonal")]
     pub ranks: String,
     /// Quantiles and intervals.
     #[schema(example = "conformal")]
@@ -194,7 +210,7 @@ mod tests {
         let mut sources = Sources {
             mean: name("equity_premium"),
             volatility: name("harx2"),
-            ranks: name("s0"),
+            ranks: name("seasonal"),
             intervals: name("conformal"),
             direction: name("base_rate"),
         };
@@ -208,6 +224,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.as_str().parse::<Kind>(), Ok(kind));
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+            assert_eq!(kind.filed_under(Horizon::FourWeeks), Horizon::FourWeeks);
         }
         assert!("verdict".parse::<Kind>().is_err());
     }

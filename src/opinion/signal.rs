@@ -37,12 +37,17 @@ pub struct Signal {
     pub price: Option<Price>,
     /// Volatility, annualized.
     pub volatility: Option<Volatility>,
-    /// Whether anything is predictable, by term and head.
-    pub predictability: Option<Predictability>,
+    /// Whether anything is predictable, by term and head; `GET /predictability/{symbol}` has the numbers.
+    pub predictability: Option<Verdicts>,
     /// The grades of the rating.
     pub rating: Grades,
-    /// What moved the explained number away from its base.
+    /// What moved the volatility away from its base.
     pub attribution: Option<Attribution>,
+    /// The same for every other number that the network decides here: `probability_up`, `expected_return`, and the `tilt`
+    /// of the ranks, which is what it adds to the chance of the best fifth. Empty where benchmarks hold those seats.
+    // Entries of the first version lack the field and are still read.
+    #[serde(default)]
+    pub other_attributions: Vec<Attribution>,
     /// Day of the publication since which the action has been the same.
     #[schema(value_type = Option<String>, format = Date, example = "2024-08-12")]
     pub changed_on: Option<Day>,
@@ -132,7 +137,7 @@ pub struct Volatility {
 
 /// Verdicts of both terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Predictability {
+pub struct Verdicts {
     /// Four weeks.
     pub short_term: Option<TermVerdicts>,
     /// A year.

@@ -4,25 +4,29 @@
 use std::collections::BTreeMap;
 
 use crate::features::price_basis::PriceBasis;
+use crate::forecast::attribution::MaskedForecasts;
 use crate::forecast::calibration::Calibration;
 use crate::forecast::day::{DayForecast, DayInputs, NetworkDay, forecast_day, forecast_ranks};
 use crate::forecast::prepared::Prepared;
 use crate::forecast::samples::{features_on, network_day};
-use crate::forecast::state::ModelState;
+use crate::forecast::state::{ModelState, Seats};
 use crate::learning::ensemble::{ForecastError, TrainedModel};
 use crate::market::bar::Day;
+use crate::market::history::InstrumentHistory;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::canonical;
-use crate::opinion::envelope::{Envelope, Kind, reason};
-use crate::opinion::rating::Grades;
+use crate::opinion::envelope::{Envelope, Kind, Sources, reason};
+use crate::opinion::predictability::Predictability;
 use crate::opinion::signal::Action;
+use crate::publication::attribution::DayAttributions;
 use crate::publication::forecast::{Subject, forecast};
 use crate::publication::header::{Header, Previous};
+use crate::publication::predictability::{Judged, predictability};
 use crate::publication::ranking::ranking;
 use crate::publication::ranks::{RankedUniverse, ranks};
-use crate::publication::rating::{Rated, RatingDay, rate_instrument, short_rate};
-use crate::publication::signal::{play, shown, signal};
+use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_instrument, short_rate};
+use crate::publication::signal::{Beside, play, shown, signal};
 
 /// What a publication is composed from.
 pub struct PublicationInputs<'a> {
@@ -78,21 +82,27 @@ pub fn compose(inputs: &PublicationInputs<'_>, progress: &dyn Fn(Horizon)) -> Re
     let session = prepared.sessions().checked_sub(1).ok_or(ComposeError::Empty)?;
     let basis = PriceBasis::infer(&prepared.history);
     let said = said_by_network(inputs, &basis, session)?;
+    let (network, masked) = (said.as_ref().map(|s| &s.day), said.as_ref().and_then(|s| s.masked.as_ref()));
     let days = Horizon::ALL.map(|horizon| {
         let premium = inputs.state.settings.equity_premium;
         let calibration = Calibration::of_walk(prepared, &inputs.state.harx2, horizon, premium);
-        let day = day_inputs(inputs, &calibration, said.as_ref(), (session, horizon));
-        (forecast_day(day), ranked(inputs, day))
+        let day = day_inputs(inputs, &calibration, network, (session, horizon));
+        HorizonDay {
+            forecast: forecast_day(day),
+            ranked: ranked(inputs, day),
+            attributions: DayAttributions::of_day(&day, masked),
+        }
     });
-    let ratings = rate_all(inputs, &basis, session, &days[Horizon::Year.index()].0);
+    let year = &days[Horizon::Year.index()].forecast;
+    let universe = Universe {
+        session,
+        ratings: &rate_all(inputs, &basis, session, year),
+        rating_sources: &year.sources,
+        verdicts: &judge_all(inputs, session, &days[RATING_HORIZON.index()].forecast.sources),
+    };
     let mut composed = Vec::new();
-    for (horizon, (day, ranked)) in Horizon::ALL.into_iter().zip(&days) {
-        add_horizon(
-            &mut composed,
-            inputs,
-            &HorizonDay { session, year: &days[Horizon::Year.index()].0, day, ratings: &ratings, ranked },
-            horizon,
-        )?;
+    for (horizon, day) in Horizon::ALL.into_iter().zip(&days) {
+        add_horizon(&mut composed, inputs, (&universe, day), horizon)?;
         progress(horizon);
     }
     Ok(composed)
@@ -101,22 +111,38 @@ pub fn compose(inputs: &PublicationInputs<'_>, progress: &dyn Fn(Horizon)) -> Re
 /// The ranked instruments and their forecast.
 type RankedDay = (Vec<usize>, Option<crate::scenario::recipes::RankForecast>);
 
-struct HorizonDay<'a> {
+/// What is known of one horizon.
+struct HorizonDay {
+    forecast: DayForecast,
+    ranked: RankedDay,
+    attributions: DayAttributions,
+}
+
+/// What all horizons share, by instrument of the history.
+struct Universe<'a> {
     session: usize,
-    year: &'a DayForecast,
-    day: &'a DayForecast,
     ratings: &'a [Rated],
-    ranked: &'a RankedDay,
+    rating_sources: &'a Sources,
+    verdicts: &'a [Predictability],
+}
+
+/// What the network says, and what it would say if it knew less; the latter only where any of it is served.
+struct SaidByNetwork {
+    day: NetworkDay,
+    masked: Option<MaskedForecasts>,
 }
 
 fn said_by_network(
     inputs: &PublicationInputs<'_>,
     basis: &PriceBasis,
     session: usize,
-) -> Result<Option<NetworkDay>, ComposeError> {
+) -> Result<Option<SaidByNetwork>, ComposeError> {
     let Some(network) = inputs.network else { return Ok(None) };
     let table = features_on(inputs.prepared, basis, &[session]);
-    Ok(Some(network_day(inputs.prepared, network, &table, 0)?))
+    let day = network_day(inputs.prepared, network, &table, 0)?;
+    let is_served = inputs.state.seats.iter().any(Seats::any);
+    let masked = is_served.then(|| MaskedForecasts::of_day(network, &table, 0, &day)).transpose()?;
+    Ok(Some(SaidByNetwork { day, masked }))
 }
 
 fn day_inputs<'a>(
@@ -151,47 +177,72 @@ fn rate_all(inputs: &PublicationInputs<'_>, basis: &PriceBasis, session: usize, 
         .collect()
 }
 
+fn judge_all(inputs: &PublicationInputs<'_>, session: usize, sources: &Sources) -> Vec<Predictability> {
+    let prepared = inputs.prepared;
+    let alive = prepared.alive(session);
+    let judged = |(i, instrument): (usize, &InstrumentHistory)| {
+        let (symbol, why) = (&instrument.instrument.symbol, without(prepared, i, session));
+        let judged = Judged {
+            symbol,
+            verdicts: inputs.state.verdicts.get(symbol),
+            // One that came after the training waits for the next.
+            without: if why == reason::INSUFFICIENT_HISTORY { reason::NOT_COMPUTED_YET } else { why },
+            alive: alive.contains(&i),
+            sources,
+        };
+        predictability(inputs.header, &judged)
+    };
+    prepared.history.instruments.iter().enumerate().map(judged).collect()
+}
+
 fn add_horizon(
     composed: &mut Vec<Composed>,
     inputs: &PublicationInputs<'_>,
-    at: &HorizonDay<'_>,
+    (universe, at): (&Universe<'_>, &HorizonDay),
     horizon: Horizon,
 ) -> Result<(), ComposeError> {
-    let (prepared, header, sources) = (inputs.prepared, inputs.header, &at.day.sources);
+    let (prepared, header, session) = (inputs.prepared, inputs.header, universe.session);
+    let sources = &at.forecast.sources;
     let mut actions: BTreeMap<Symbol, Action> = BTreeMap::new();
     for (i, instrument) in prepared.history.instruments.iter().enumerate() {
         let symbol = &instrument.instrument.symbol;
         let subject = Subject {
             symbol,
             horizon,
-            last: prepared
-                .last_bar(i, at.session)
-                .map(|t| (instrument.close[t], instrument.instrument.currency.as_str())),
-            forecast: at.day.instruments[i].as_ref(),
-            without: without(prepared, i, at.session),
-            map: &at.day.map,
+            last: prepared.last_bar(i, session).map(|t| (instrument.close[t], instrument.instrument.currency.as_str())),
+            forecast: at.forecast.instruments[i].as_ref(),
+            without: without(prepared, i, session),
+            map: &at.forecast.map,
             sources,
         };
         let decision = subject.forecast.and_then(|f| play(f, &inputs.state.settings));
         if let Some(decision) = &decision {
             actions.insert(symbol.clone(), shown(decision.action));
         }
-        let grades: Grades = at.ratings[i].grades();
-        let before = inputs.previous.signals.get(&(symbol.clone(), horizon));
-        let signal = signal(header, &subject, decision.as_ref(), (&grades, before));
+        let beside = Beside {
+            grades: universe.ratings[i].grades(),
+            verdicts: universe.verdicts[i].verdicts(),
+            attribution: at.attributions.volatility(i),
+            other_attributions: at.attributions.others(i),
+            previous: inputs.previous.signals.get(&(symbol.clone(), horizon)),
+        };
+        let signal = signal(header, &subject, decision.as_ref(), beside);
         composed.push(written(header, &signal.envelope, &signal)?);
         let ranking = ranking(header, &subject, decision.as_ref());
         composed.push(written(header, &ranking.envelope, &ranking)?);
         let forecast = forecast(header, &subject);
         composed.push(written(header, &forecast.envelope, &forecast)?);
-        if horizon == crate::publication::rating::RATING_HORIZON {
-            let rating = at.ratings[i].rating(header, symbol, &at.year.sources, inputs.previous.ratings.get(symbol));
+        if horizon == RATING_HORIZON {
+            let previous = inputs.previous.ratings.get(symbol);
+            let rating = universe.ratings[i].rating(header, symbol, universe.rating_sources, previous);
             composed.push(written(header, &rating.envelope, &rating)?);
+            let verdicts = &universe.verdicts[i];
+            composed.push(written(header, &verdicts.envelope, verdicts)?);
         }
     }
-    let (instruments, forecast) = at.ranked;
-    let universe = RankedUniverse { prepared, instruments, forecast: forecast.as_ref(), actions: &actions };
-    let ranks = ranks(header, &universe, horizon, sources);
+    let (instruments, forecast) = &at.ranked;
+    let ranked = RankedUniverse { prepared, instruments, forecast: forecast.as_ref(), actions: &actions };
+    let ranks = ranks(header, &ranked, horizon, sources);
     composed.push(written(header, &ranks.envelope, &ranks)?);
     Ok(())
 }

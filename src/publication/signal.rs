@@ -3,17 +3,29 @@
 use crate::decision::action::Action as Move;
 use crate::decision::holder::{Holder as Player, HolderType as PlayerType};
 use crate::decision::signal::{Basis as Argument, Decision, SignalInputs, decide};
+use crate::forecast::attribution::Unattributed;
 use crate::forecast::day::InstrumentForecast;
 use crate::forecast::settings::ForecastSettings;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, reason};
 use crate::opinion::rating::Grades;
-use crate::opinion::signal::{Action, Basis, Holder, HolderType, Signal};
+use crate::opinion::signal::{Action, Attribution, Basis, Holder, HolderType, Signal, Verdicts};
 use crate::publication::forecast::{SIGNAL_LEVEL, Subject};
 use crate::publication::header::{About, Absent, Header};
 
-/// Fields of the signal whose method comes later.
-const LATER: [&str; 3] = ["confidence", "predictability", "attribution"];
+/// What a signal says besides the game's answer.
+pub struct Beside<'a> {
+    /// The grades of the rating.
+    pub grades: Grades,
+    /// The verdicts, where there are any.
+    pub verdicts: Option<Verdicts>,
+    /// What moved the volatility from its base, or why that is not known.
+    pub attribution: Result<Attribution, Unattributed>,
+    /// What moved the other numbers that the network decides.
+    pub other_attributions: Vec<Attribution>,
+    /// The last signal.
+    pub previous: Option<&'a Signal>,
+}
 
 /// Plays the game for a holder at the usual exposure; `None` when a number is outside its range.
 #[must_use]
@@ -30,17 +42,21 @@ pub fn play(forecast: &InstrumentForecast, settings: &ForecastSettings) -> Optio
 
 /// Forms the signal.
 #[must_use]
-pub fn signal(
-    header: &Header,
-    subject: &Subject<'_>,
-    decision: Option<&Decision>,
-    (grades, previous): (&Grades, Option<&Signal>),
-) -> Signal {
+pub fn signal(header: &Header, subject: &Subject<'_>, decision: Option<&Decision>, beside: Beside<'_>) -> Signal {
+    let Beside { grades, verdicts, attribution, other_attributions, previous } = beside;
+    let known = subject.forecast.filter(|_| decision.is_some());
     let mut absent = Absent::default();
-    for field in LATER {
-        absent.because(field, reason::NOT_COMPUTED_YET);
+    absent.because("confidence", reason::NOT_COMPUTED_YET);
+    let (attribution, unattributed) = match attribution {
+        Ok(attribution) => (known.map(|_| attribution), subject.without.to_owned()),
+        Err(Unattributed::NoForecast) => (None, subject.without.to_owned()),
+        Err(why) => (None, why.to_string()),
+    };
+    let attribution = absent.or_because(attribution, "attribution", unattributed);
+    if verdicts.is_none() {
+        absent.because("predictability", "see_predictability");
     }
-    if decision.is_none() {
+    if known.is_none() {
         let fields = [
             "action",
             "basis",
@@ -66,7 +82,6 @@ pub fn signal(
     if changed_on.is_none() {
         absent.because("changed_on", subject.without);
     }
-    let known = subject.forecast.filter(|_| decision.is_some());
     let about =
         About { kind: Kind::Signal, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
     Signal {
@@ -80,9 +95,10 @@ pub fn signal(
         interval: known.and_then(|_| subject.interval(SIGNAL_LEVEL)),
         price: known.and_then(|_| subject.price()),
         volatility: known.and_then(|_| subject.volatility()),
-        predictability: None,
-        rating: grades.clone(),
-        attribution: None,
+        predictability: verdicts,
+        rating: grades,
+        attribution,
+        other_attributions: if known.is_some() { other_attributions } else { vec![] },
         changed_on,
         previous: before,
         envelope: header.envelope(about, absent),

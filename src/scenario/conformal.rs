@@ -211,6 +211,7 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StudentT};
+    use statrs::distribution::{Binomial, DiscreteCDF};
 
     fn student_scores(count: usize, seed: u64) -> Vec<f64> {
         let law = StudentT::new(4.0).unwrap();
@@ -227,17 +228,66 @@ mod tests {
         assert_eq!(conformal_quantile(&[], 0.1), None);
     }
 
+    /// Scores of one round: independent ones, ones that share the round's scale and so are exchangeable only, and ones
+    /// with many ties.
+    fn rounds_of(law: usize, size: usize, round: u64) -> Vec<f64> {
+        let mut scores = student_scores(size + 1, round);
+        let common = scores.pop().unwrap_or(1.0);
+        match law {
+            0 => {}
+            1 => scores.iter_mut().for_each(|s| *s *= 0.1 + common),
+            _ => scores.iter_mut().for_each(|s| *s = (*s * 4.0).round()),
+        }
+        scores
+    }
+
+    /// Chance, at most, with which a test of the bounds fails by bad luck.
+    const LUCK: f64 = 1e-7;
+
+    /// Whether so many covered in that many rounds are plausible for a coverage within the bounds, by exact binomial tails.
+    fn within(covered: u64, rounds: u64, miss_rate: f64, size: usize, has_ties: bool) -> bool {
+        let lowest = Binomial::new(1.0 - miss_rate, rounds).unwrap();
+        let highest = Binomial::new((1.0 - miss_rate + 1.0 / (size + 1) as f64).min(1.0), rounds).unwrap();
+        // Ties can only cover more.
+        lowest.cdf(covered) > LUCK && (has_ties || covered == 0 || highest.sf(covered - 1) > LUCK)
+    }
+
     #[test]
-    fn coverage_on_exchangeable_data_keeps_the_finite_sample_bound() {
-        // 1 - miss <= P(covered) <= 1 - miss + 1 / (n + 1), here 0.8 and 0.8 + 1/120; three standard errors of slack.
-        let (rounds, size) = (4000, 119);
-        let covered = (0..rounds).filter(|round| {
-            let mut scores = student_scores(size + 1, *round);
-            let next = scores.pop().unwrap();
-            next <= QuantileMap::fit(&scores).apply(normal_score(0.9))
-        });
-        let share = covered.count() as f64 / rounds as f64;
-        assert!((0.8 - 0.019..=0.8 + 1.0 / 120.0 + 0.019).contains(&share), "{share}");
+    fn coverage_on_exchangeable_scores_keeps_the_finite_sample_bound() {
+        // 1 - miss <= P(covered) <= 1 - miss + 1 / (n + 1).
+        let rounds = 4000;
+        for (size, miss_rate, law) in [(9, 0.1), (19, 0.1), (19, 0.5), (30, 0.2), (57, 0.05)]
+            .into_iter()
+            .flat_map(|(n, m)| (0..3).map(move |l| (n, m, l)))
+        {
+            let covered = (0..rounds).filter(|round| {
+                let mut scores = rounds_of(law, size + 1, *round);
+                let next = scores.pop().unwrap();
+                scores.sort_by(f64::total_cmp);
+                next <= conformal_quantile(&scores, miss_rate).unwrap()
+            });
+            let covered = covered.count() as u64;
+            assert!(within(covered, rounds, miss_rate, size, law == 2), "{size} {miss_rate} {law}: {covered}");
+        }
+    }
+
+    #[test]
+    fn the_served_map_keeps_the_finite_sample_bound_at_every_calibrated_level() {
+        let (rounds, size) = (3000, 119);
+        for law in 0..2 {
+            let games: Vec<(QuantileMap, f64)> = (0..rounds)
+                .map(|round| {
+                    let mut scores = rounds_of(law, size + 1, round);
+                    let next = scores.pop().unwrap();
+                    (QuantileMap::fit(&scores), next)
+                })
+                .collect();
+            for level in KNOT_LEVELS {
+                let inside = |(map, next): &&(QuantileMap, f64)| *next <= map.quantile(level) * (1.0 + 1e-12);
+                let covered = games.iter().filter(inside).count() as u64;
+                assert!(within(covered, rounds, 2.0 * (1.0 - level), size, false), "{law} {level}: {covered}");
+            }
+        }
     }
 
     #[test]

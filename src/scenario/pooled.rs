@@ -19,6 +19,9 @@ pub struct LogRegression {
     pub smearing: f64,
     /// Training rows.
     pub rows: usize,
+    /// Mean of each regressor over the training rows; empty in fits that were stored without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub means: Vec<f64>,
 }
 
 /// Training rows of one regression.
@@ -60,7 +63,7 @@ impl LogRows {
         let (covariance, with_log) = self.moments(&means, &logs, mean_log);
         let slopes = least_norm(&covariance, &with_log);
         let explained: f64 = slopes.iter().zip(&means).map(|(b, m)| b * m).sum();
-        let mut fitted = LogRegression { intercept: mean_log - explained, slopes, smearing: 1.0, rows };
+        let mut fitted = LogRegression { intercept: mean_log - explained, slopes, smearing: 1.0, rows, means };
         let ratios = self.regressors.chunks_exact(self.columns).zip(&self.outcomes).map(|(x, y)| y / fitted.level(x));
         fitted.smearing = ratios.sum::<f64>() / rows as f64;
         fitted.smearing.is_finite().then_some(fitted)
@@ -96,6 +99,13 @@ impl LogRegression {
     #[must_use]
     pub fn expected(&self, regressors: &[f64]) -> f64 {
         self.smearing * self.level(regressors)
+    }
+
+    /// E y where nothing is known of the regressors and each takes its training mean. `None` when the fit was stored
+    /// without its means.
+    #[must_use]
+    pub fn expected_at_means(&self) -> Option<f64> {
+        (!self.means.is_empty()).then(|| self.expected(&self.means))
     }
 
     fn level(&self, regressors: &[f64]) -> f64 {
@@ -161,5 +171,16 @@ mod tests {
         assert_eq!(gaps.fit(), None);
         gaps.push(&[20.0], 1.0);
         assert_eq!(gaps.fit().unwrap().rows, 20);
+    }
+
+    #[test]
+    fn the_means_are_kept_and_older_fits_do_without() {
+        let fitted = rows(2, |k| vec![k, -2.0 * k], |k| (0.01 * k).exp()).fit().unwrap();
+        assert_eq!(fitted.means, [99.5, -199.0]);
+        assert_eq!(fitted.expected_at_means(), Some(fitted.expected(&[99.5, -199.0])));
+        let older = r#"{"intercept":1.0,"slopes":[2.0],"smearing":1.0,"rows":20}"#;
+        let older: LogRegression = serde_json::from_str(older).unwrap();
+        assert_eq!(older.expected_at_means(), None);
+        assert!(!serde_json::to_string(&older).unwrap().contains("means"));
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::covariance::{Covariance, CovarianceError, Estimator};
 use crate::scenario::ranks::{QuintileProbabilities, RankComponent, expected_rank, mixture_quintiles};
+use crate::scenario::seasonal::seasonal_components;
 
 /// A way to forecast the cross-sectional rank without any view on means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,16 +23,22 @@ pub enum RankModel {
     S0,
     /// The 252-session correlation with exponentially weighted volatility, decay .94 (RiskMetrics 1996).
     Ewma94,
+    /// Half the draws from cov252, half from clipped returns, both with volatilities of the coming window's season of
+    /// quarterly reports; see [`crate::scenario::seasonal`].
+    Seasonal,
 }
 
 /// What a rank forecast is made from; all columns in the same order.
 #[derive(Debug, Clone, Copy)]
 pub struct RankInputs<'a> {
-    /// Log returns of the instruments to rank, ending at the decision day; NaN where missing. 504 sessions are used.
+    /// Log returns of the instruments to rank, ending at the decision day; NaN where missing. At most 756 sessions are
+    /// used.
     pub log_returns: &'a [&'a [f64]],
     /// Forecast of the mean daily variance over the horizon; where it is missing (NaN, or the slice too short) the
     /// 252-session volatility stands alone.
     pub forecast_variance: &'a [f64],
+    /// How far ahead, in sessions: only a season depends on it, as the horizon scales all volatilities alike.
+    pub horizon_sessions: usize,
     /// S, antithetic draws.
     pub draws: usize,
     /// Seed of the draws.
@@ -51,7 +58,7 @@ pub struct RankForecast {
 
 impl RankModel {
     /// All models.
-    pub const ALL: [Self; 4] = [Self::Uniform, Self::Cov252, Self::S0, Self::Ewma94];
+    pub const ALL: [Self; 5] = [Self::Uniform, Self::Cov252, Self::S0, Self::Ewma94, Self::Seasonal];
 
     /// The name in files and answers.
     #[must_use]
@@ -61,6 +68,7 @@ impl RankModel {
             Self::Cov252 => "cov252",
             Self::S0 => "s0",
             Self::Ewma94 => "ewma94",
+            Self::Seasonal => "seasonal",
         }
     }
 
@@ -96,6 +104,7 @@ impl RankModel {
                 vec![RankComponent { covariance, pairs }]
             }
             Self::S0 => mixture(sample(), inputs, pairs),
+            Self::Seasonal => seasonal_components(inputs.log_returns, inputs.horizon_sessions, pairs),
         }
     }
 }
@@ -132,7 +141,8 @@ impl FromStr for RankModel {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|m| m.as_str() == text);
-        found.ok_or_else(|| format!("unknown rank model {text:?}; known are uniform, cov252, s0, ewma94"))
+        let known = || Self::ALL.map(Self::as_str).join(", ");
+        found.ok_or_else(|| format!("unknown rank model {text:?}; known are {}", known()))
     }
 }
 
@@ -144,13 +154,19 @@ mod tests {
 
     fn history() -> History {
         let last_day = Day::from_ymd_opt(2024, 9, 30).unwrap();
-        simulate(SimulationOptions { seed: 4, instruments: 12, sessions: 600, last_day }).history()
+        simulate(SimulationOptions { seed: 4, instruments: 12, sessions: 800, last_day }).history()
+    }
+
+    fn columns(history: &History) -> Vec<&[f64]> {
+        history.instruments.iter().map(|i| i.log_return.as_slice()).collect()
+    }
+
+    fn inputs<'a>(log_returns: &'a [&'a [f64]], forecast_variance: &'a [f64]) -> RankInputs<'a> {
+        RankInputs { log_returns, forecast_variance, horizon_sessions: 20, draws: 4000, seed: 9 }
     }
 
     fn forecast(model: RankModel, history: &History, variance: &[f64]) -> RankForecast {
-        let columns: Vec<&[f64]> = history.instruments.iter().map(|i| i.log_return.as_slice()).collect();
-        let inputs = RankInputs { log_returns: &columns, forecast_variance: variance, draws: 4000, seed: 9 };
-        model.quintile_probabilities(&inputs).unwrap()
+        model.quintile_probabilities(&inputs(&columns(history), variance)).unwrap()
     }
 
     #[test]
@@ -161,10 +177,12 @@ mod tests {
             assert_eq!(found.quintile_probabilities.len(), history.instruments.len());
             for p in &found.quintile_probabilities {
                 assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{model}");
+                assert!((p[0], p[1]) == (p[4], p[3]), "{model}");
             }
             assert_eq!(model.as_str().parse(), Ok(model));
             assert_eq!(found, forecast(model, &history, &[]));
         }
+        assert!("s1".parse::<RankModel>().unwrap_err().ends_with("uniform, cov252, s0, ewma94, seasonal"));
     }
 
     #[test]
@@ -179,10 +197,29 @@ mod tests {
     }
 
     #[test]
+    fn a_report_ahead_moves_mass_to_the_ends_of_short_horizons() {
+        let mut history = history();
+        let column = &mut history.instruments[3].log_return;
+        let end = column.len();
+        (1..=12).for_each(|quarter| column[end + 10 - 63 * quarter] = 0.15);
+        let log_returns = columns(&history);
+        let best = |model: RankModel, horizon_sessions| {
+            let inputs = RankInputs { horizon_sessions, ..inputs(&log_returns, &[]) };
+            model.quintile_probabilities(&inputs).unwrap().quintile_probabilities[3][4]
+        };
+        assert!(best(RankModel::Seasonal, 20) > best(RankModel::Seasonal, 5) + 0.03);
+        assert!(best(RankModel::Seasonal, 20) > best(RankModel::Seasonal, 252) + 0.03);
+        assert!(best(RankModel::Cov252, 20) == best(RankModel::Cov252, 5));
+    }
+
+    #[test]
     fn returns_before_the_window_do_not_matter() {
         let history = history();
-        let cut: Vec<&[f64]> = history.instruments.iter().map(|i| &i.log_return[96..]).collect();
-        let inputs = RankInputs { log_returns: &cut, forecast_variance: &[], draws: 4000, seed: 9 };
-        assert_eq!(RankModel::S0.quintile_probabilities(&inputs).unwrap(), forecast(RankModel::S0, &history, &[]));
+        for (model, sessions) in [(RankModel::Cov252, 252), (RankModel::S0, 504), (RankModel::Seasonal, 756)] {
+            let whole = columns(&history);
+            let cut: Vec<&[f64]> = whole.iter().map(|c| &c[c.len() - sessions..]).collect();
+            let found = model.quintile_probabilities(&inputs(&cut, &[])).unwrap();
+            assert_eq!(found, forecast(model, &history, &[]), "{model}");
+        }
     }
 }

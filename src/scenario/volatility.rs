@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
+use crate::scenario::garch::{InstrumentGarch, Path, fit_instruments};
 use crate::scenario::pooled::{LogRegression, LogRows};
 use crate::scenario::volatility_inputs::{
     Place, VARIANCE_FLOOR, VOLATILITY_COLUMNS, VolatilityInputs, VolatilityRow, WITHOUT_RANGES,
@@ -32,11 +33,13 @@ pub enum VolatilityModel {
     /// Mean of squared returns over 252 sessions.
     #[serde(rename = "roll252")]
     Rolling252,
+    /// GARCH(1,1) of each instrument for itself (Bollerslev 1986).
+    Garch11,
 }
 
 impl VolatilityModel {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::LogHar, Self::HarX2, Self::Ewma94, Self::Rolling252];
+    pub const ALL: [Self; 5] = [Self::LogHar, Self::HarX2, Self::Ewma94, Self::Rolling252, Self::Garch11];
 
     /// Name in answers and on the command line.
     #[must_use]
@@ -46,6 +49,7 @@ impl VolatilityModel {
             Self::HarX2 => "harx2",
             Self::Ewma94 => "ewma94",
             Self::Rolling252 => "roll252",
+            Self::Garch11 => "garch11",
         }
     }
 }
@@ -63,6 +67,9 @@ pub struct PooledVolatility {
     pub with_ranges: Option<LogRegression>,
     /// Coefficients for the others; `None` for the models that have none.
     pub without_ranges: Option<LogRegression>,
+    /// One an instrument that could be fitted, in the order of the history; GARCH(1,1) only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub garch: Vec<InstrumentGarch>,
 }
 
 /// One forecast.
@@ -74,7 +81,8 @@ pub struct VolatilityForecast {
     pub borrowed: bool,
 }
 
-/// Fits a model on the rows whose last target session is not after `until`, all instruments but indices pooled.
+/// Fits a model on the rows whose last target session is not after `until`, all instruments but indices pooled;
+/// GARCH(1,1) on every instrument's own returns up to `until`.
 ///
 /// `None` when `until` is no session, or when a regression has too few rows (ten a coefficient).
 #[must_use]
@@ -85,9 +93,13 @@ pub fn fit(
     until: usize,
 ) -> Option<PooledVolatility> {
     let fitted_until = *inputs.sessions().get(until)?;
-    let unfitted = PooledVolatility { model, horizon, fitted_until, with_ranges: None, without_ranges: None };
+    let unfitted =
+        PooledVolatility { model, horizon, fitted_until, with_ranges: None, without_ranges: None, garch: vec![] };
     let (narrow, wide) = match model {
         VolatilityModel::Ewma94 | VolatilityModel::Rolling252 => return Some(unfitted),
+        VolatilityModel::Garch11 => {
+            return Some(PooledVolatility { garch: fit_instruments(inputs, until), ..unfitted });
+        }
         VolatilityModel::LogHar => (HAR_COLUMNS, None),
         VolatilityModel::HarX2 => (WITHOUT_RANGES, Some(VOLATILITY_COLUMNS.len())),
     };
@@ -107,14 +119,33 @@ pub fn fit(
     Some(PooledVolatility { with_ranges, without_ranges: Some(without_ranges.fit()?), ..unfitted })
 }
 
+/// [`fit`] at every horizon asked for, in the order of [`Horizon::ALL`]. The instruments' own GARCH(1,1) knows no horizon
+/// and is fitted once.
+#[must_use]
+pub fn fit_horizons(
+    inputs: &VolatilityInputs,
+    model: VolatilityModel,
+    horizons: &[Horizon],
+    until: usize,
+) -> [Option<PooledVolatility>; 5] {
+    let mut fits = [const { None }; 5];
+    for horizon in horizons {
+        let same = fits.iter().flatten().next().filter(|_| model == VolatilityModel::Garch11).cloned();
+        let fitted = same.map(|same: PooledVolatility| PooledVolatility { horizon: *horizon, ..same });
+        fits[horizon.index()] = fitted.or_else(|| fit(inputs, model, *horizon, until));
+    }
+    fits
+}
+
 impl PooledVolatility {
-    /// Mean daily variance over the coming horizon, > 0; `None` with fewer than 20 returns in the last 252 sessions.
+    /// Mean daily variance over the coming horizon, > 0; `None` as for [`PooledVolatility::forecast`].
     #[must_use]
     pub fn daily_variance(&self, inputs: &VolatilityInputs, instrument: usize, session: usize) -> Option<f64> {
         self.forecast(inputs, Place { instrument, session }).map(|f| f.daily_variance)
     }
 
-    /// The forecast at the close of a session; `None` with fewer than 20 returns in the last 252 sessions.
+    /// The forecast at the close of a session; `None` with fewer than 20 returns in the last 252 sessions, and from
+    /// GARCH(1,1) for an instrument that had no fit (see [`Garch::fit`](crate::scenario::garch::Garch::fit)).
     #[must_use]
     pub fn forecast(&self, inputs: &VolatilityInputs, place: Place) -> Option<VolatilityForecast> {
         self.forecast_against(inputs, place, &mut None)
@@ -128,6 +159,20 @@ impl PooledVolatility {
         places.map(|place| self.forecast_against(inputs, place, &mut universe)).collect()
     }
 
+    /// Mean daily variances at the close of a session if nothing were known of each instrument's regressors and they took
+    /// their training means: the base that an attribution begins with. In the order of the history; `None` where there
+    /// is no forecast, from a model without regressors, and from a fit stored without its means.
+    #[must_use]
+    pub fn variances_at_means(&self, inputs: &VolatilityInputs, session: usize) -> Vec<Option<f64>> {
+        let mut universe = None;
+        let at_means = |(instrument, forecast): (usize, Option<VolatilityForecast>)| {
+            forecast?;
+            let (row, _) = self.regressors(inputs, Place { instrument, session }, &mut universe);
+            self.regression(&row)?.expected_at_means().map(|variance| variance.max(VARIANCE_FLOOR))
+        };
+        self.forecasts(inputs, session).into_iter().enumerate().map(at_means).collect()
+    }
+
     /// `universe` keeps the universe's row of the day once an instrument has needed it.
     fn forecast_against(
         &self,
@@ -139,17 +184,14 @@ impl PooledVolatility {
         if session >= inputs.sessions().len() || inputs.returns_in_year(instrument, session) < MINIMUM_RETURNS {
             return None;
         }
-        let horizon = self.horizon.sessions();
         if self.model == VolatilityModel::Ewma94 {
             let daily_variance = inputs.exponential_variance(instrument, session)?;
             return Some(VolatilityForecast { daily_variance, borrowed: false });
         }
-        let mut row = inputs.row(instrument, session, horizon);
-        let borrowed = row[self.needed()].iter().any(|x| x.is_nan());
-        if borrowed || self.lacks_long_range(&row) {
-            let universe = universe.get_or_insert_with(|| inputs.universe_row(session, horizon));
-            row = inputs.filled_row(&row, place, universe);
+        if self.model == VolatilityModel::Garch11 {
+            return self.garch_forecast(inputs, place);
         }
+        let (row, borrowed) = self.regressors(inputs, place, universe);
         let daily_variance = match self.model {
             VolatilityModel::Rolling252 => row[HAR_COLUMNS - 1].exp(),
             _ => self.regression(&row)?.expected(&row),
@@ -158,12 +200,40 @@ impl PooledVolatility {
         daily_variance.is_finite().then_some(VolatilityForecast { daily_variance, borrowed })
     }
 
+    /// The row that the model reads for an instrument, and whether the universe had to fill gaps of it.
+    fn regressors(
+        &self,
+        inputs: &VolatilityInputs,
+        place: Place,
+        universe: &mut Option<VolatilityRow>,
+    ) -> (VolatilityRow, bool) {
+        let horizon = self.horizon.sessions();
+        let row = inputs.row(place.instrument, place.session, horizon);
+        let borrowed = row[self.needed()].iter().any(|x| x.is_nan());
+        if !borrowed && !self.lacks_long_range(&row) {
+            return (row, false);
+        }
+        let universe = universe.get_or_insert_with(|| inputs.universe_row(place.session, horizon));
+        (inputs.filled_row(&row, place, universe), borrowed)
+    }
+
+    fn garch_forecast(&self, inputs: &VolatilityInputs, place: Place) -> Option<VolatilityForecast> {
+        let refit = inputs.sessions().binary_search(&self.fitted_until).ok()?;
+        let Place { instrument, session } = place;
+        let fit = InstrumentGarch::of(&self.garch, inputs, Place { instrument, session: refit })?;
+        let path = Path { instrument, refit, session };
+        let daily_variance = fit.daily_variance(inputs, path, self.horizon.sessions()).max(VARIANCE_FLOOR);
+        daily_variance.is_finite().then_some(VolatilityForecast { daily_variance, borrowed: false })
+    }
+
     /// The regressors without which the model cannot speak.
     fn needed(&self) -> std::ops::Range<usize> {
         match self.model {
             VolatilityModel::LogHar => 0..HAR_COLUMNS,
             VolatilityModel::HarX2 => 0..WITHOUT_RANGES,
-            VolatilityModel::Ewma94 | VolatilityModel::Rolling252 => HAR_COLUMNS - 1..HAR_COLUMNS,
+            VolatilityModel::Ewma94 | VolatilityModel::Rolling252 | VolatilityModel::Garch11 => {
+                HAR_COLUMNS - 1..HAR_COLUMNS
+            }
         }
     }
 
@@ -205,8 +275,8 @@ mod tests {
     fn pooled_regressions_beat_the_flat_average_where_volatility_clusters() {
         let inputs = VolatilityInputs::new(&sample(&Sample { sessions: 1500, ..LONG }));
         let loss = |model| qlike(&inputs, &fit(&inputs, model, Horizon::FourWeeks, 1000).unwrap(), 1000);
-        let [har, harx2, _, flat] = VolatilityModel::ALL.map(loss);
-        assert!(har < flat && harx2 < flat, "har {har} harx2 {harx2} roll252 {flat}");
+        let [har, harx2, _, flat, garch] = VolatilityModel::ALL.map(loss);
+        assert!(har < flat && harx2 < flat && garch < flat, "har {har} harx2 {harx2} roll252 {flat} garch11 {garch}");
     }
 
     #[test]
@@ -250,6 +320,19 @@ mod tests {
         let fitted = fit(&inputs, VolatilityModel::HarX2, Horizon::FourWeeks, 899).unwrap();
         assert!(fitted.with_ranges.is_none());
         assert_eq!(fitted.forecasts(&inputs, 850).iter().flatten().count(), 8);
+    }
+
+    #[test]
+    fn all_horizons_are_those_fitted_one_by_one() {
+        let inputs = VolatilityInputs::new(&sample(&LONG));
+        let horizons = [Horizon::Quarter, Horizon::OneWeek];
+        for model in VolatilityModel::ALL {
+            let fits = fit_horizons(&inputs, model, &horizons, 800);
+            for horizon in Horizon::ALL {
+                let alone = horizons.contains(&horizon).then(|| fit(&inputs, model, horizon, 800)).flatten();
+                assert_eq!(fits[horizon.index()], alone, "{model:?} {horizon}");
+            }
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct LedgerRow {
     pub hash: [u8; 32],
     /// Publication that wrote it.
     pub publication: Uuid,
-    /// `signal`, `rating`, `ranking`, `ranks` or `forecast`.
+    /// Which opinion, a word of [`Kind`].
     pub kind: String,
     /// Whose answer; `None` for answers about the whole universe.
     pub symbol: Option<String>,

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::market::bar::Day;
-use crate::store::StoreError;
+use crate::store::{StoreError, hash_column};
 
 /// A model as stored.
 #[derive(Debug, Clone)]
@@ -35,6 +35,52 @@ pub struct StoredModel {
     pub scores: Value,
 }
 
+/// What is said of a model without its weights and its state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelRecord {
+    /// Name and circumstances.
+    pub summary: ModelSummary,
+    /// When a training last put it in force; `None` for one that never was.
+    pub last_trained_at: Option<DateTime<Utc>>,
+    /// Cutoff on `known_at` of the training rows.
+    pub known_until: DateTime<Utc>,
+    /// Cutoff on `recorded_at` of the training rows.
+    pub recorded_until: DateTime<Utc>,
+    /// SHA-256 of the artifact followed by the state.
+    pub sha256: [u8; 32],
+    /// SHA-256 of the artifact alone; `None` when only benchmarks were fitted.
+    pub artifact_sha256: Option<[u8; 32]>,
+    /// Every hyperparameter.
+    pub recipe: Value,
+    /// Scores against the benchmarks, and what was decided by them.
+    pub scores: Value,
+}
+
+/// What a list says of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSummary {
+    /// Name, `DAY.HASH`.
+    pub model_id: String,
+    /// When it was stored.
+    pub recorded_at: DateTime<Utc>,
+    /// Last session of the training rows.
+    pub trained_until: Day,
+    /// Version of the code that trained it.
+    pub code_version: String,
+    /// Seed of the training.
+    pub seed: i64,
+    /// Hash of the training rows.
+    pub data_hash: [u8; 32],
+    /// It holds weights of a network.
+    pub has_network: bool,
+    /// It is the model that was trained last.
+    pub in_force: bool,
+    /// Why it was kept from being put in force, if a training decided that.
+    pub kept_back: Option<String>,
+    /// What the canaries of its training said, as stored.
+    pub canaries: Option<Value>,
+}
+
 impl StoredModel {
     /// SHA-256 of the artifact followed by the state.
     #[must_use]
@@ -52,6 +98,27 @@ impl StoredModel {
 /// [`StoreError`] when the store cannot be reached.
 pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
+    keep(&mut transaction, model).await?;
+    sqlx::query!("insert into trainings (model_id) values ($1)", model.model_id).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Stores a model that must not be put in force, with the reason. What was in force stays.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn keep_back(pool: &PgPool, model: &StoredModel, reason: &str) -> Result<(), StoreError> {
+    let mut transaction = pool.begin().await?;
+    keep(&mut transaction, model).await?;
+    sqlx::query!("insert into kept_back (model_id, reason) values ($1, $2)", model.model_id, reason)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn keep(connection: &mut PgConnection, model: &StoredModel) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into models (model_id, trained_until, known_until, recorded_until, recipe, seed, data_hash, code_version, state, artifact, sha256, scores)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -69,10 +136,8 @@ pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError
         &model.sha256()[..],
         model.scores
     )
-    .execute(&mut *transaction)
+    .execute(connection)
     .await?;
-    sqlx::query!("insert into trainings (model_id) values ($1)", model.model_id).execute(&mut *transaction).await?;
-    transaction.commit().await?;
     Ok(())
 }
 
@@ -96,7 +161,7 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
         recorded_until: row.recorded_until,
         recipe: row.recipe,
         seed: row.seed,
-        data_hash: crate::store::hash_column(&row.data_hash)?,
+        data_hash: hash_column(&row.data_hash)?,
         code_version: row.code_version,
         state: row.state,
         artifact: row.artifact,
@@ -118,4 +183,96 @@ pub async fn newest(pool: &PgPool) -> Result<Option<String>, StoreError> {
     let row =
         sqlx::query!("select model_id from trainings order by training_id desc limit 1").fetch_optional(pool).await?;
     Ok(row.map(|r| r.model_id))
+}
+
+/// What is said of the model of that name, without its weights and its state.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn record(pool: &PgPool, model_id: &str) -> Result<Option<ModelRecord>, StoreError> {
+    let row = sqlx::query!(
+        r#"select m.model_id, m.recorded_at, m.trained_until, m.known_until, m.recorded_until, m.recipe, m.seed, m.data_hash,
+                  m.code_version, m.sha256, m.scores, sha256(m.artifact) as artifact_sha256, m.artifact is not null as "has_network!",
+                  (select max(t.finished_at) from trainings t where t.model_id = m.model_id) as last_trained_at,
+                  (select k.reason from kept_back k where k.model_id = m.model_id order by k.kept_back_id desc limit 1) as kept_back,
+                  m.model_id is not distinct from (select t.model_id from trainings t order by t.training_id desc limit 1)
+                      as "in_force!"
+           from models m where m.model_id = $1"#,
+        model_id
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(|r| {
+        let canaries = r.scores.get("canaries").cloned();
+        Ok(ModelRecord {
+            summary: ModelSummary {
+                model_id: r.model_id,
+                recorded_at: r.recorded_at,
+                trained_until: r.trained_until,
+                code_version: r.code_version,
+                seed: r.seed,
+                data_hash: hash_column(&r.data_hash)?,
+                has_network: r.has_network,
+                in_force: r.in_force,
+                kept_back: r.kept_back,
+                canaries,
+            },
+            last_trained_at: r.last_trained_at,
+            known_until: r.known_until,
+            recorded_until: r.recorded_until,
+            sha256: hash_column(&r.sha256)?,
+            artifact_sha256: r.artifact_sha256.as_deref().map(hash_column).transpose()?,
+            recipe: r.recipe,
+            scores: r.scores,
+        })
+    })
+    .transpose()
+}
+
+/// Models, newest first, at most `limit`; with `after` only those older than the model of that name.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn summaries(pool: &PgPool, after: Option<&str>, limit: i64) -> Result<Vec<ModelSummary>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select m.model_id, m.recorded_at, m.trained_until, m.seed, m.data_hash, m.code_version,
+                  m.artifact is not null as "has_network!", m.scores -> 'canaries' as canaries,
+                  (select k.reason from kept_back k where k.model_id = m.model_id order by k.kept_back_id desc limit 1) as kept_back,
+                  m.model_id is not distinct from (select t.model_id from trainings t order by t.training_id desc limit 1)
+                      as "in_force!"
+           from models m
+           where $1::text is null
+              or (m.recorded_at, m.model_id) < (select a.recorded_at, a.model_id from models a where a.model_id = $1)
+           order by m.recorded_at desc, m.model_id desc limit $2"#,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    let summaries = rows.into_iter().map(|r| {
+        Ok(ModelSummary {
+            model_id: r.model_id,
+            recorded_at: r.recorded_at,
+            trained_until: r.trained_until,
+            code_version: r.code_version,
+            seed: r.seed,
+            data_hash: hash_column(&r.data_hash)?,
+            has_network: r.has_network,
+            in_force: r.in_force,
+            kept_back: r.kept_back,
+            canaries: r.canaries,
+        })
+    });
+    summaries.collect()
+}
+
+/// Names of the newest models, at most `limit`, newest first.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn names(pool: &PgPool, limit: i64) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query!("select model_id from models order by recorded_at desc, model_id desc limit $1", limit)
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.into_iter().map(|r| r.model_id).collect())
 }

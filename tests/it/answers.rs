@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use forecastd::jobs::import::import;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::simulate;
-use forecastd::jobs::train::train;
+use forecastd::jobs::train::{Past, train};
 use forecastd::market::calendar;
 use forecastd::market::horizon::Horizon;
 use forecastd::opinion::envelope::DISCLAIMER;
@@ -36,9 +36,11 @@ async fn every_instrument_is_answered_at_every_horizon(options: PgPoolOptions, c
         }
         newest(&rows, "ranks", None, horizon);
     }
-    let ratings: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == "rating").collect();
-    assert!(ratings.len() == 10 && ratings.iter().all(|r| r.horizon == "4w"));
-    assert_eq!(rows.len(), 10 * 5 * 3 + 10 + 5);
+    for kind in ["rating", "predictability"] {
+        let of_no_horizon: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == kind).collect();
+        assert!(of_no_horizon.len() == 10 && of_no_horizon.iter().all(|r| r.horizon == "4w"));
+    }
+    assert_eq!(rows.len(), 10 * 5 * 3 + 2 * 10 + 5);
     for row in &rows {
         check_envelope(row, started);
         check_nulls(row);
@@ -78,6 +80,7 @@ fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
             "expected_return",
             "holder",
             "interval",
+            "other_attributions",
             "predictability",
             "previous",
             "price",
@@ -88,6 +91,7 @@ fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
         "rating" => &["basis", "changed_on", "components", "long_term", "outlook", "previous", "short_term"],
         "ranking" => &["actions", "equilibrium", "holder", "payoffs", "responses"],
         "ranks" => &["ranks"],
+        "predictability" => &["short_term", "long_term"],
         _ => &["intervals", "mean", "price", "price_quantiles", "probability_up", "quantiles", "volatility"],
     };
     let missing: Vec<_> = own.iter().filter(|field| said.get(**field).is_none()).collect();
@@ -100,8 +104,8 @@ fn check_nulls(row: &LedgerRow) {
     let mut nulls = vec![];
     collect_nulls(&said, String::new(), &mut nulls);
     // What is null because there is nothing to say.
-    let speaking = ["ranks.reason", "actions.eliminated_by", "actions.eliminated_by.by"];
-    for path in nulls.iter().filter(|p| !speaking.contains(&p.as_str())) {
+    let speaking = ["actions.eliminated_by", "actions.eliminated_by.by"];
+    for path in nulls.iter().filter(|p| !speaking.contains(&p.as_str()) && !p.ends_with(".reason")) {
         let given = |reason: &String| path == reason || path.starts_with(&format!("{reason}."));
         let reasons = said["reasons"].as_object().unwrap();
         assert!(
@@ -161,7 +165,10 @@ fn check_numbers(row: &LedgerRow) {
         assert!((low / last - 1.0 - number(&interval["low"])).abs() < 1e-4, "prices and returns agree");
     }
     match row.kind.as_str() {
-        "signal" if !said["interval"].is_null() => check_interval(&said["interval"]),
+        "signal" if !said["interval"].is_null() => {
+            check_interval(&said["interval"]);
+            check_attribution(&said);
+        }
         "forecast" if !said["quantiles"].is_null() => {
             assert_eq!(said["quantiles"].as_array().unwrap().len(), 9);
             for list in ["quantiles", "price_quantiles"] {
@@ -194,12 +201,40 @@ fn check_numbers(row: &LedgerRow) {
             let sum: f64 = ["sell", "hold", "buy"].iter().map(|a| number(&strategy[*a])).sum();
             assert!((sum - 1.0).abs() < 1e-9);
         }
+        "predictability" => {
+            for head in ["short_term", "long_term"].iter().filter_map(|t| said[*t].as_object()).flat_map(|t| t.values())
+            {
+                check_verdict(head);
+            }
+        }
         "rating" => {
             for term in ["short_term", "long_term"].map(|t| &said[t]).into_iter().filter(|t| !t.is_null()) {
                 assert!((0.0..=1.0).contains(&number(&term["default_probability"])));
             }
         }
         _ => {}
+    }
+}
+
+fn check_attribution(signal: &Value) {
+    let attribution = &signal["attribution"];
+    if !attribution.is_null() {
+        let factors = attribution["factors"].as_array().unwrap();
+        assert_eq!(factors.len(), 4);
+        let sum = number(&attribution["base"]) + factors.iter().map(|f| number(&f["value"])).sum::<f64>();
+        assert!((sum - number(&signal["volatility"]["forecast"])).abs() < 1.5e-6, "{signal}");
+    }
+}
+
+fn check_verdict(head: &Value) {
+    assert_eq!(head["verdict"] == "predictable", head["reason"].is_null(), "{head}");
+    let tests = head["other_tests"].as_array().unwrap().iter().chain([&head["deciding_test"]]);
+    for p in tests.flat_map(|t| [&t["p_value"], &t["adjusted_p_value"]]).filter_map(Value::as_f64) {
+        assert!((0.0..=1.0).contains(&p), "{head}");
+    }
+    if head["verdict"] == "predictable" {
+        assert!(number(&head["deciding_test"]["adjusted_p_value"]) < 0.05, "{head}");
+        assert!(number(&head["windows"]) >= number(&head["windows_needed"]), "{head}");
     }
 }
 
@@ -227,13 +262,13 @@ async fn real_prices_give_reasoned_answers(options: PgPoolOptions, connect: PgCo
 #[sqlx::test]
 async fn the_smallest_markets_are_answered(options: PgPoolOptions, connect: PgConnectOptions) {
     let opened = simulated(options, connect, &market(0, 0)).await;
-    let error = train(&opened.store, &recipe(0)).await.unwrap_err().to_string();
+    let error = train(&opened.store, &recipe(0), Past::Kept).await.unwrap_err().to_string();
     assert!(error.contains("forecastd import"), "{error}");
     for (instruments, sessions) in [(1, 1), (1, 2), (2, 30), (4, 260), (5, 361), (7, 520)] {
         simulate::record(&opened.store, &market(instruments, sessions)).await.unwrap();
         let published = train_and_publish(&opened.store, 1).await;
         let rows = entries(&opened.store).await;
-        assert_eq!((published.as_of, rows.len()), (LAST_DAY, instruments * 16 + 5), "{instruments} x {sessions}");
+        assert_eq!((published.as_of, rows.len()), (LAST_DAY, instruments * 17 + 5), "{instruments} x {sessions}");
         rows.iter().for_each(check_nulls);
         let last = rows.len() as i64;
         assert!(matches!(replay(&opened.store, last).await.unwrap(), Replay::Same(_)), "{instruments} x {sessions}");

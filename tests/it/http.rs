@@ -276,6 +276,7 @@ async fn every_answer_is_found_in_the_ledger_by_its_reader(options: PgPoolOption
         "/ranking/SIM-NOISE?horizon=1w",
         "/forecast/SIM-MARKET?horizon=13w",
         "/ranks?horizon=4w",
+        "/predictability/SIM-NOISE?horizon=1w",
     ] {
         let served = service.found(path).await;
         assert_eq!((&served["simulated"], &served["as_of"]), (&json!(true), &json!("2024-09-30")), "{path}");

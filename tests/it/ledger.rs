@@ -269,7 +269,7 @@ async fn every_other_change_by_the_owner_is_found(options: PgPoolOptions, connec
 async fn two_publications_at_once_never_fork_the_chain(options: PgPoolOptions, connect: PgConnectOptions) {
     let opened = simulated(options, connect, &market(4, 420)).await;
     let store = &opened.store;
-    forecastd::jobs::train::train(store, &recipe(0)).await.unwrap();
+    forecastd::jobs::train::train(store, &recipe(0), forecastd::jobs::train::Past::Kept).await.unwrap();
     let (signer, _folder) = signer();
     for (again, expected) in [(false, 1), (true, 2)] {
         let before = entries(store).await.len();

@@ -7,6 +7,7 @@ mod architecture;
 mod http;
 mod imports;
 mod ledger;
+mod models;
 mod program;
 mod publication;
 mod walkforward;

@@ -5,7 +5,7 @@ use forecastd::forecast::prepared::Prepared;
 use forecastd::jobs::publish::{compose_again, open_model, publish};
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::simulate;
-use forecastd::jobs::train::train;
+use forecastd::jobs::train::{Past, train};
 use forecastd::market::bar::{Bar, BarFields, Day};
 use forecastd::market::calendar;
 use forecastd::market::history::History;
@@ -85,10 +85,10 @@ async fn without_news_nothing_is_published(options: PgPoolOptions, connect: PgCo
     let (store, signer) = (&opened.store, signer());
     let error = publish(store, &signer.0, false).await.unwrap_err().to_string();
     assert!(error.contains("forecastd train"), "{error}");
-    let model = train(store, &recipe(0)).await.unwrap();
+    let model = train(store, &recipe(0), Past::Kept).await.unwrap();
     let first = publish(store, &signer.0, false).await.unwrap().unwrap();
     assert_eq!(publish(store, &signer.0, false).await.unwrap(), None);
-    assert_eq!(train(store, &recipe(0)).await.unwrap(), model, "the same rows and recipe give the same model");
+    assert_eq!(train(store, &recipe(0), Past::Kept).await.unwrap(), model, "the same rows and recipe give the same model");
     assert_eq!(publish(store, &signer.0, false).await.unwrap(), None, "the same model is no news");
     // A row that the world cannot know yet.
     sqlx::query(

@@ -12,9 +12,12 @@ use forecastd::evaluation::split::{decisions_every, decisions_on};
 use forecastd::forecast::evaluation::{SERVED, WalkRequest, Walked, walk};
 use forecastd::forecast::prepared::Prepared;
 use forecastd::forecast::training::FitRequest;
+use forecastd::forecast::walker::Folds;
 use forecastd::jobs::evaluate::evaluate;
 use forecastd::jobs::import::import;
+use forecastd::jobs::shelf::MemoryShelf;
 use forecastd::jobs::train;
+use forecastd::learning::device::DeviceKind;
 use forecastd::learning::training::Control;
 use forecastd::market::bar::Day;
 use forecastd::market::history::History;
@@ -188,8 +191,10 @@ fn walked(history: History, (from, until): (Day, Day), members: u32) -> Walked {
         universe: None,
         fit: FitRequest { settings, recipe: &recipe, data_hash: String::new(), horizons: &horizons },
     };
-    let control = Control { threads: 1, progress: &|_| (), cancelled: &AtomicBool::new(false) };
-    walk(&request, &control, &|_| ()).unwrap()
+    let control =
+        Control { threads: 1, progress: &|_| (), cancelled: &AtomicBool::new(false), device: DeviceKind::Cpu };
+    let folds = Folds { shelf: &MemoryShelf::default(), train_missing: true };
+    walk(&request, folds, &control, &|_| ()).unwrap()
 }
 
 fn same<Row: PartialEq + std::fmt::Debug>(model: &str, one: &[Row], other: &[Row]) {

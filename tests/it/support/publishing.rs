@@ -1,8 +1,8 @@
 //! Training and publishing small enough for a test.
 
-use forecastd::config::RecipeConfig;
+use forecastd::config::{RecipeConfig, SharingKind, TrainingDevice, WeightingKind};
 use forecastd::jobs::publish::{Published, publish};
-use forecastd::jobs::train::train;
+use forecastd::jobs::train::{Past, train};
 use forecastd::store::ledger::{self, LedgerRow};
 use forecastd::store::open::Store;
 use forecastd::store::signing::HeadSigner;
@@ -15,6 +15,9 @@ pub fn recipe(members: u32) -> RecipeConfig {
         members,
         threads: 1,
         epochs: 1,
+        sharing: SharingKind::Hard,
+        weighting: WeightingKind::Equal,
+        device: TrainingDevice::Cpu,
         scenarios: 800,
         seed: 7,
         equity_premium: 0.05,
@@ -33,7 +36,7 @@ pub fn signer() -> (HeadSigner, TempDir) {
 
 /// Trains and publishes for the first time.
 pub async fn train_and_publish(store: &Store, members: u32) -> Published {
-    train(store, &recipe(members)).await.unwrap();
+    train(store, &recipe(members), Past::Walked).await.unwrap();
     publish(store, &signer().0, false).await.unwrap().expect("nothing was published before")
 }
 
