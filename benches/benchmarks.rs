@@ -27,8 +27,7 @@ use crate::{Bench, table};
 /// Sessions between decision days, and how far ahead they look.
 const EVERY: usize = 20;
 const HORIZON: Horizon = Horizon::FourWeeks;
-const MODELS: [&str; 9] =
-    ["uniform", "cov252", "s0", "seasonal", "ewma94", "har", "harx2", "garch11", "base_rate"];
+const MODELS: [&str; 9] = ["uniform", "cov252", "s0", "seasonal", "ewma94", "har", "harx2", "garch11", "base_rate"];
 /// Decision days on which ranks are timed.
 const TIMED_DAYS: usize = 10;
 

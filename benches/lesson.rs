@@ -5,9 +5,10 @@ use std::path::Path;
 
 use forecastd::learning::dataset::{HorizonTargets, KnownTargets, RowTargets, Samples};
 use forecastd::learning::objective::Objective;
-use forecastd::learning::recipe::Recipe;
+use forecastd::learning::recipe::{Recipe, Weighting};
 use forecastd::learning::scaler::Scaler;
-use forecastd::learning::task::{HEADS, OUTPUTS, STATES};
+use forecastd::learning::sharing::Sharing;
+use forecastd::learning::task::{HEADS, OUTPUTS, STATES, Task};
 use forecastd::market::horizon::Horizon;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -27,9 +28,11 @@ pub struct Lesson<'a> {
 }
 
 impl<'a> Lesson<'a> {
-    /// The training rows as the network of the default recipe sees them.
-    pub fn rows(&self) -> anyhow::Result<Rows<'a>> {
-        let (samples, recipe) = (self.samples, Recipe::default());
+    /// The training rows as the network sees them; the default recipe but for the widths.
+    pub fn rows(&self, hidden: Vec<usize>) -> anyhow::Result<Rows<'a>> {
+        // The other side knows no other sharing and weighting.
+        let recipe = Recipe::default().with_sharing(Sharing::Hard).with_weighting(Weighting::Equal).with_hidden(hidden);
+        let samples = self.samples;
         let split = recipe.plan(self.until_day).split(samples)?;
         let scaler = Scaler::fit(samples, split.training.clone());
         let mut inputs = Vec::new();
@@ -61,6 +64,7 @@ pub fn write(rows: &Rows<'_>, file: &Path) -> anyhow::Result<()> {
     let metadata = HashMap::from([
         ("hidden".to_owned(), serde_json::to_string(&recipe.hidden)?),
         ("batch_size".to_owned(), recipe.batch_size.to_string()),
+        ("task_weights".to_owned(), serde_json::to_string(&Task::ALL.map(|task| recipe.task_weights.of(task)))?),
         ("learning_rate".to_owned(), recipe.learning_rate.to_string()),
         ("weight_decay".to_owned(), recipe.weight_decay.to_string()),
     ]);

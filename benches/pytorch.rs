@@ -26,18 +26,23 @@ const SECONDS: u32 = 2;
 const STEPS: usize = 100;
 /// Cores that both sides may use.
 const THREADS: usize = 2;
+/// Hidden widths of the larger network.
+const LARGER: [usize; 2] = [128, 128];
 
-/// Prints the tables.
+/// Prints the tables, for the network of the default recipe and for a larger one.
 pub fn run(lesson: &Lesson<'_>) -> anyhow::Result<()> {
     let python = std::env::var_os(PYTHON).with_context(|| format!("{PYTHON} is not set: run `make bench-pytorch`"))?;
-    let rows = lesson.rows()?;
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("rows.safetensors");
-    lesson::write(&rows, &file)?;
-    let start = |threads| Worker::start(python.as_ref(), &file, threads);
-    let mut pair = (0..THREADS).map(|_| start(1)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut single = vec![start(THREADS)?];
-    compare(lesson, &rows, &mut pair, &mut single)
+    for hidden in [Recipe::default().hidden, LARGER.to_vec()] {
+        let rows = lesson.rows(hidden)?;
+        let file = folder.path().join("rows.safetensors");
+        lesson::write(&rows, &file)?;
+        let start = |threads| Worker::start(python.as_ref(), &file, threads);
+        let mut pair = (0..THREADS).map(|_| start(1)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut single = vec![start(THREADS)?];
+        compare(lesson, &rows, &mut pair, &mut single)?;
+    }
+    Ok(())
 }
 
 /// Figures of each turn.
@@ -65,7 +70,7 @@ fn compare(lesson: &Lesson<'_>, rows: &Rows<'_>, pair: &mut [Worker], single: &m
     let (mut all, mut squared, mut matmul) = (Turns::default(), Turns::default(), Turns::default());
     let (mut ours_stages, mut their_stages) = (Vec::new(), Vec::new());
     for turn in 1..=ROUNDS {
-        eprintln!("turn {turn} of {ROUNDS}");
+        eprintln!("hidden {:?}: turn {turn} of {ROUNDS}", rows.recipe.hidden);
         for (turns, loss) in [(&mut all, Loss::All), (&mut squared, Loss::Squared)] {
             let question = format!("train {} {SECONDS}", loss.name());
             turns.pair.push(sum(&ask(pair, &question)?));
@@ -83,7 +88,7 @@ fn compare(lesson: &Lesson<'_>, rows: &Rows<'_>, pair: &mut [Worker], single: &m
         let stages = side_by_side(|barrier| steps::stages(rows, Loss::All, STEPS, barrier))?;
         ours_stages.push(mean(&stages.iter().map(|stages| stages.to_vec()).collect::<Vec<_>>()));
     }
-    let caption = format!("{}; {}", lesson.caption, pair[0].version);
+    let caption = format!("hidden {:?}; {}; {}", rows.recipe.hidden, lesson.caption, pair[0].version);
     print_rates(&caption, rows, &[all, squared], &matmul);
     print_stages(&caption, rows, &ours_stages, &their_stages, &matmul);
     Ok(())
@@ -108,9 +113,8 @@ fn print_rates(caption: &str, rows: &Rows<'_>, [all, squared]: &[Turns; 2], matm
     let cells: [String; 3] =
         std::array::from_fn(|i| format!("{:.0} %", [pair, single, ours][i] * 1e9 / limits[i] * 100.0));
     table.row(&["share of the matrix products' limit", &cells[0], &cells[1], &cells[2], ""]);
-    let hidden = &rows.recipe.hidden;
     table.note(&format!(
-        "{} rows, {} inputs, hidden {hidden:?}, {OUTPUTS} outputs, batches of {}; {:.0} thousand operations a sample",
+        "{} rows, {} inputs, {OUTPUTS} outputs, batches of {}; {:.0} thousand operations a sample",
         thousands(rows.targets.rows() as f64),
         rows.input_count,
         rows.recipe.batch_size,

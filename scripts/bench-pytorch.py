@@ -48,7 +48,7 @@ class Losses:
     rows and gathered as one block with the batch.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows, recipe):
         ratio, scaled = rows["log_ratio"], rows["scaled_return"]
         outcome, base, quintile = rows["outcome"], rows["base_rate"], rows["quintile"]
         state = rows["state"]
@@ -68,14 +68,15 @@ class Losses:
         self.widths = [column.shape[1] for column in block]
         self.block = torch.cat(block, dim=1)
         self.state = state.flatten().clamp(min=0).long()
-        self.block[:, -known.shape[1] :] *= self.head_weights(known)
+        self.block[:, -known.shape[1] :] *= self.head_weights(known, json.loads(recipe["task_weights"]))
 
-    def head_weights(self, known):
-        """Weight of a known target of each head: tasks count alike, as do the horizons of one task."""
+    def head_weights(self, known, task_weights):
+        """Weight of a known target of each head; a task's weight is shared by its horizons."""
         rows = len(self.block)
         benchmark = (self.each(torch.zeros(rows, OUTPUTS), *self.gather(slice(None))[:2]) * known).sum(0)
-        task = torch.tensor([HORIZONS] * (6 * HORIZONS) + [1]).float()
-        return torch.where(benchmark > 0, rows / (7 * task * benchmark), 0.0)
+        *weights, state = torch.tensor(task_weights) / sum(task_weights)
+        weights = torch.cat([torch.stack(weights).repeat_interleave(HORIZONS) / HORIZONS, state.unsqueeze(0)])
+        return torch.where(benchmark > 0, rows * weights / benchmark, 0.0)
 
     def gather(self, rows):
         block = self.block[rows] if isinstance(rows, slice) else self.block.index_select(0, rows)
@@ -213,7 +214,7 @@ def main():
     torch.set_num_threads(threads)
     torch.manual_seed(threads)
     rows, recipe = read_rows(path)
-    losses = Losses(rows)
+    losses = Losses(rows, recipe)
     check_slopes(losses, rows)
     kinds = {"all": losses, "squared": SquaredError(rows)}
     trainers = {kind: Trainer(rows["inputs"], losses, recipe) for kind, losses in kinds.items()}

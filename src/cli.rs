@@ -62,11 +62,13 @@ Examples:
   forecastd evaluate --on 2022-03-04,2022-04-01 --symbols universe.txt --model cov252 --model s0 --out m6")]
     Evaluate(EvaluateArgs),
     /// Compare learning the tasks together, in every way of sharing, with one network a task
-    #[command(after_help = "Takes about a quarter of an hour for 130 instruments over 12 years with two members; stopped and
+    #[command(
+        after_help = "Takes about a quarter of an hour for 130 instruments over 12 years with two members; stopped and
 started again, it goes on where it was.
 
 Example:
-  forecastd transfer --members 2 --out transfer")]
+  forecastd transfer --members 2 --out transfer"
+    )]
     Transfer(TransferArgs),
     /// Judge simulated instruments: how often noise is called predictable, and planted effects found
     #[command(after_help = "Example:

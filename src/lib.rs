@@ -63,6 +63,7 @@ pub mod scenario {
     pub mod conformal;
     pub mod covariance;
     pub mod draws;
+    pub mod garch;
     pub mod index_watch;
     pub mod joint;
     pub mod pooled;
@@ -73,7 +74,6 @@ pub mod scenario {
     pub mod volatility;
     pub mod volatility_inputs;
     pub mod windows;
-    pub mod garch;
 }
 
 /// What to do: the game of a holder against models and crowd.
@@ -107,45 +107,45 @@ pub mod rating {
 pub mod evaluation {
     #[cfg(test)]
     pub(crate) mod agreement;
+    pub mod attribution;
+    pub mod auc;
+    pub mod autoregression;
+    pub mod comparison;
+    #[cfg(test)]
+    mod comparison_tests;
+    pub mod comparison_text;
+    pub mod confidence_sequence;
     pub mod direction_scorecard;
+    pub mod evidence;
     pub mod forecast_csv;
     pub mod forecasts;
     pub mod gate;
+    pub mod giacomini_white;
     pub mod interval_scorecard;
+    pub mod log_loss;
+    pub mod measures;
     pub mod multiple_testing;
+    pub mod non_inferiority;
     pub mod outcomes;
+    pub mod overfitting;
+    pub mod paired_rows;
     pub mod paired_tests;
+    pub mod periods;
+    pub mod permutation;
+    pub mod power;
     pub mod quantile_scorecard;
+    pub mod rank_correlation;
     pub mod rank_scorecard;
     pub mod rank_scores;
     pub mod report;
-    pub mod scorecard;
-    pub mod scores;
-    pub mod split;
-    pub mod volatility_scorecard;
-    pub mod auc;
-    pub mod autoregression;
-    pub mod confidence_sequence;
-    pub mod evidence;
-    pub mod giacomini_white;
-    pub mod log_loss;
-    pub mod overfitting;
-    pub mod periods;
-    pub mod power;
-    pub mod rank_correlation;
-    pub mod sharpe;
-    pub mod verdict;
-    pub mod non_inferiority;
-    pub mod paired_rows;
     pub mod row_losses;
-    pub mod attribution;
-    pub mod permutation;
-    pub mod measures;
-    pub mod comparison;
-    pub mod comparison_text;
+    pub mod scorecard;
     pub mod scorecard_tables;
-    #[cfg(test)]
-    mod comparison_tests;
+    pub mod scores;
+    pub mod sharpe;
+    pub mod split;
+    pub mod verdict;
+    pub mod volatility_scorecard;
 }
 
 /// The network: the only place where Burn lives.
@@ -154,6 +154,7 @@ pub mod learning {
     pub mod artifact;
     pub mod batch;
     pub mod dataset;
+    pub mod device;
     pub mod ensemble;
     pub mod forecast;
     pub mod loss;
@@ -166,20 +167,24 @@ pub mod learning {
     pub mod sharing;
     pub mod task;
     pub mod training;
-    pub mod validation;
-    pub mod device;
     pub mod trunk;
+    pub mod validation;
     pub mod weighting;
 }
 
 /// What is forecast on a day, head by head from whoever holds the seat, and how seats are won.
 pub mod forecast {
+    pub mod attribution;
     pub mod audition;
     pub mod calibration;
+    pub mod canaries;
     pub mod day;
     pub mod evaluation;
     pub mod examination;
     pub mod folds;
+    pub mod predictability;
+    #[cfg(test)]
+    mod predictability_tests;
     pub mod prepared;
     pub mod samples;
     pub mod school;
@@ -187,16 +192,11 @@ pub mod forecast {
     pub mod state;
     pub mod training;
     pub mod transfer;
-    pub mod walk;
-    pub mod walker;
-    pub mod predictability;
-    pub mod canaries;
-    pub mod verdicts;
     pub mod verdict_calibration;
     pub mod verdict_markets;
-    pub mod attribution;
-    #[cfg(test)]
-    mod predictability_tests;
+    pub mod verdicts;
+    pub mod walk;
+    pub mod walker;
 }
 
 /// What is said: the answers, as they stand in the ledger.
@@ -204,6 +204,7 @@ pub mod opinion {
     pub mod canonical;
     pub mod envelope;
     pub mod forecast;
+    pub mod predictability;
     pub mod provenance;
     pub mod ranking;
     pub mod ranks;
@@ -211,7 +212,6 @@ pub mod opinion {
     pub mod schemas;
     pub mod served;
     pub mod signal;
-    pub mod predictability;
 }
 
 /// Files: from bytes to checked values, or to a refusal with line and reason.
@@ -242,21 +242,22 @@ pub mod ingest {
 
 /// From forecasts to answers: every answer of a day as the bytes of the ledger.
 pub mod publication {
+    pub mod attribution;
     pub mod compose;
     pub mod forecast;
     pub mod header;
     pub mod numbers;
+    pub mod predictability;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
     pub mod signal;
-    pub mod predictability;
-    pub mod attribution;
 }
 
 /// Work that a person or the service asks for: import, train, publish, evaluate, replay, verify.
 pub mod jobs {
     pub mod evaluate;
+    pub mod evaluation_report;
     pub mod import;
     pub mod keys;
     pub mod progress;
@@ -268,7 +269,6 @@ pub mod jobs {
     pub mod train;
     pub mod transfer;
     pub mod verify;
-    pub mod evaluation_report;
 }
 
 /// The Postgres store: every SQL string of the project, the ledger, and the private server.
@@ -328,6 +328,8 @@ pub mod api {
     pub mod index;
     pub mod instruments;
     pub mod ledger;
+    pub mod model_scores;
+    pub mod models;
     pub mod near;
     pub mod openapi;
     #[cfg(test)]
@@ -337,6 +339,7 @@ pub mod api {
     pub mod pick;
     pub mod posted_rows;
     pub mod posting;
+    pub mod predictabilities;
     pub mod prices;
     pub mod problem;
     pub mod problem_type;
@@ -351,9 +354,6 @@ pub mod api {
     pub mod snapshot;
     pub mod state;
     pub mod tag;
-    pub mod models;
-    pub mod model_scores;
-    pub mod predictabilities;
 }
 
 pub mod serve;

@@ -59,9 +59,13 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::WithPostgres { command } => tools::with_postgres(config, command).await,
         Command::Health { address } => tools::health(*address).await,
         Command::Openapi { format } => tools::openapi(*format),
-        Command::CalibrateVerdicts { markets, instruments, seed } => Ok(tools::calibrate_verdicts(
-            &CalibrationSettings { seed: *seed, markets: *markets as usize, instruments: *instruments as usize },
-        )),
+        Command::CalibrateVerdicts { markets, instruments, seed } => {
+            Ok(tools::calibrate_verdicts(&CalibrationSettings {
+                seed: *seed,
+                markets: *markets as usize,
+                instruments: *instruments as usize,
+            }))
+        }
         Command::ConfigTable => tools::print_all(&tools::config_table()),
         command => {
             require_store(config, command)?;

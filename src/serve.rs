@@ -114,7 +114,9 @@ async fn walk_past(url: String, store: Store, recipe: RecipeConfig, data_dir: Pa
         Ok(())
     };
     if let Err(error) = walk.await {
-        tracing::warn!("the benchmarks stay in force: {error:#}; what was walked is kept, `forecastd train --walk` goes on");
+        tracing::warn!(
+            "the benchmarks stay in force: {error:#}; what was walked is kept, `forecastd train --walk` goes on"
+        );
     }
 }
 
@@ -141,12 +143,7 @@ async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Sto
 /// Trains in a child process of the same program at low priority: its death leaves serving up.
 async fn train_in_child(url: &str, store: &Store, recipe: &RecipeConfig, past: Past) -> anyhow::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("train")
-        .arg("--low-priority")
-        .env("DATABASE_URL", url)
-        .stdout(Stdio::null())
-        .kill_on_drop(true);
+    command.arg("train").arg("--low-priority").env("DATABASE_URL", url).stdout(Stdio::null()).kill_on_drop(true);
     if store.simulated {
         command.arg("--simulated");
     }

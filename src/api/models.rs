@@ -55,7 +55,7 @@ pub struct SummaryAnswer {
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub data_hash: String,
     /// Version of the code that trained it.
-    #[schema(example = "0.1.0+1")]
+    #[schema(example = "0.1.0+2")]
     pub code_version: String,
     /// Why a field is `null`, by its name.
     pub reasons: BTreeMap<String, String>,

@@ -19,8 +19,20 @@ use crate::market::bar::Day;
 use crate::market::history::History;
 
 /// Models in the order of tables; others follow by name.
-const MODEL_ORDER: [&str; 12] =
-    ["served", "network", "harx2", "har", "garch11", "ewma94", "roll252", "seasonal", "s0", "cov252", "uniform", "base_rate"];
+const MODEL_ORDER: [&str; 12] = [
+    "served",
+    "network",
+    "harx2",
+    "har",
+    "garch11",
+    "ewma94",
+    "roll252",
+    "seasonal",
+    "s0",
+    "cov252",
+    "uniform",
+    "base_rate",
+];
 
 /// What is forecast, as far as it is scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -74,9 +74,11 @@ pub fn walk(
         true => Calibration::of_walk(request.prepared, &state.harx2, h, premium),
         false => Calibration::new(vec![], h),
     });
-    let garch = request.models.iter().any(|m| m == VolatilityModel::Garch11.as_str()).then(|| {
-        VolatilityWalk::fit(&request.prepared.inputs, VolatilityModel::Garch11, request.horizons, newest)
-    });
+    let garch = request
+        .models
+        .iter()
+        .any(|m| m == VolatilityModel::Garch11.as_str())
+        .then(|| VolatilityWalk::fit(&request.prepared.inputs, VolatilityModel::Garch11, request.horizons, newest));
     let walker = Walker::begin(request.prepared, &request.fit, folds, &state, last);
     progress(WalkStep::Folds { missing: walker.missing(last)? });
     let basis = PriceBasis::infer(&request.prepared.history);
@@ -134,8 +136,7 @@ impl Evaluator<'_> {
             rows.laws(served, &day);
             for model in self.request.models {
                 let forecasts = self.forecasts.entry(model.clone()).or_default();
-                let on =
-                    Named { inputs, day: &day, ranked: &ranked, said: said.as_ref(), garch: self.garch.as_ref() };
+                let on = Named { inputs, day: &day, ranked: &ranked, said: said.as_ref(), garch: self.garch.as_ref() };
                 named(forecasts, model, &rows, &on);
             }
         }

@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use crate::evaluation::non_inferiority::{
-    NON_INFERIORITY_MARGIN, NonInferiority, NonInferiorityReason, non_inferior,
-};
+use crate::evaluation::non_inferiority::{NON_INFERIORITY_MARGIN, NonInferiority, NonInferiorityReason, non_inferior};
 use crate::evaluation::paired_tests::overlap_steps;
 use crate::evaluation::permutation::{GroupSignificance, PermutationRequest, permutation_significance};
 use crate::features::schema::{FactorGroup, schema};
@@ -181,4 +179,3 @@ fn group_significance(
     };
     Ok(permutation_significance(&request, losses)?)
 }
-

@@ -52,8 +52,7 @@ impl School {
         data_hash: String,
         control: &Control<'_>,
     ) -> Result<TrainedModel, TrainingError> {
-        let plan =
-            TrainingPlan { until_day: session as u32, validation_sessions: request.recipe.validation_sessions as u32 };
+        let plan = TrainingPlan { until_day: session as u32, validation_sessions: request.recipe.validation_sessions };
         let provenance = Provenance { seed: request.settings.seed, data_hash, schema: self.schema.clone() };
         train(&self.samples, &plan, request.recipe, provenance, control)
     }

@@ -26,6 +26,9 @@ use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::scenario::volatility::VolatilityModel;
 
+/// Reason for no network: no fold of the recipe has a record yet.
+pub const NOT_WALKED: &str = "not_walked_yet";
+
 /// What to fit.
 pub struct FitRequest<'a> {
     /// Configured numbers, kept with the model.
@@ -154,7 +157,7 @@ pub fn fit_model(
     step(FitStep::Gate);
     walker.settle(last)?;
     let (Some(school), false) = (&walker.school, walker.record.rows.is_empty()) else {
-        return Ok(without_network(prepared, state, None, "not_walked_yet"));
+        return Ok(without_network(prepared, state, None, NOT_WALKED));
     };
     step(FitStep::Training);
     let network = match school.train(last, request, request.data_hash.clone(), control) {

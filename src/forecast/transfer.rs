@@ -115,7 +115,8 @@ pub fn compare(
     let mut transfers = Vec::new();
     for (variant, losses) in walked.iter().filter(|(variant, _)| variant.only.is_none()) {
         for (index, head) in Head::all().into_iter().enumerate() {
-            transfers.extend(single(head.task).and_then(|single| transfer(&variant.name, (index, head), losses, single)));
+            transfers
+                .extend(single(head.task).and_then(|single| transfer(&variant.name, (index, head), losses, single)));
         }
     }
     Ok(transfers)
@@ -187,13 +188,7 @@ struct Sums {
 }
 
 /// Daily gains of a head over the rows that are chosen; `None` without any or where the benchmark costs nothing.
-fn paired(
-    index: usize,
-    head: Head,
-    losses: &Losses,
-    single: &Losses,
-    chosen: impl Fn(usize) -> bool,
-) -> Option<Sums> {
+fn paired(index: usize, head: Head, losses: &Losses, single: &Losses, chosen: impl Fn(usize) -> bool) -> Option<Sums> {
     let mut days: Vec<(usize, f64, f64)> = Vec::new();
     let mut sums = Sums { gains: vec![], steps: 1, network: 0.0, single: 0.0, benchmark: 0.0, rows: 0 };
     for k in (0..losses.days.len().min(single.days.len())).filter(|k| chosen(*k)) {
@@ -229,7 +224,10 @@ pub fn markdown(transfers: &[HeadTransfer]) -> String {
     variants.dedup();
     for variant in variants {
         let of = || transfers.iter().filter(|t| t.variant == variant);
-        let _ = writeln!(text, "\n## {variant}\n\n| head | days | single task | shared | statistic | p | little data | much data |\n|---|---|---|---|---|---|---|---|");
+        let _ = writeln!(
+            text,
+            "\n## {variant}\n\n| head | days | single task | shared | statistic | p | little data | much data |\n|---|---|---|---|---|---|---|---|"
+        );
         for t in of() {
             let number = |x: Option<f64>, digits: usize| x.map_or_else(|| "-".into(), |x| format!("{x:.digits$}"));
             let pair = |pair: Option<Pair>| {
@@ -255,7 +253,12 @@ pub fn markdown(transfers: &[HeadTransfer]) -> String {
                 .collect();
             if heads.is_empty() { "nowhere".to_owned() } else { heads.join(", ") }
         };
-        let _ = writeln!(text, "\nNegative transfer (p < {LEVEL}): {}.\nPositive transfer: {}.", significant(-1.0), significant(1.0));
+        let _ = writeln!(
+            text,
+            "\nNegative transfer (p < {LEVEL}): {}.\nPositive transfer: {}.",
+            significant(-1.0),
+            significant(1.0)
+        );
         let _ = writeln!(text, "\n{}", data_sentence(&of().collect::<Vec<_>>()));
     }
     text

@@ -24,9 +24,9 @@ pub fn verdicts(
     walker: Option<&Walker<'_>>,
     until: usize,
 ) -> Vec<Predictability> {
-    let record =
-        Record { history: &prepared.history, inputs: &prepared.inputs, volatility: &benchmarks.harx2, until };
-    let [short, long] = [Horizon::FourWeeks, Horizon::Year].map(|horizon| Term::new(prepared, benchmarks, walker, horizon));
+    let record = Record { history: &prepared.history, inputs: &prepared.inputs, volatility: &benchmarks.harx2, until };
+    let [short, long] =
+        [Horizon::FourWeeks, Horizon::Year].map(|horizon| Term::new(prepared, benchmarks, walker, horizon));
     predictability(&record, &short.forecasts(), &long.forecasts())
 }
 
@@ -38,9 +38,7 @@ struct Term {
 
 impl Term {
     fn new(prepared: &Prepared, benchmarks: &ModelState, walker: Option<&Walker<'_>>, horizon: Horizon) -> Self {
-        let seated = |session: usize| {
-            walker.is_some_and(|w| w.standing_on(session).seats[horizon.index()].volatility)
-        };
+        let seated = |session: usize| walker.is_some_and(|w| w.standing_on(session).seats[horizon.index()].volatility);
         let served = walker.map(|w| w.audition(horizon).variances()).unwrap_or_default();
         Self {
             variances: served.iter().filter(|(session, _)| seated(*session)).cloned().collect(),

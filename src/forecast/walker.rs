@@ -328,7 +328,8 @@ fn loaded<'o>(open: &'o mut Open, school: &School, shelf: &dyn FoldShelf) -> Res
     match open.model {
         Some(ref model) => Ok(model),
         None => {
-            let bytes = shelf.artifact(&open.id)?.ok_or_else(|| ShelfError("the weights of a fold are missing".into()))?;
+            let bytes =
+                shelf.artifact(&open.id)?.ok_or_else(|| ShelfError("the weights of a fold are missing".into()))?;
             let model = load(&bytes, &hex::encode(Sha256::digest(&bytes)), &school.schema)?;
             Ok(open.model.insert(model))
         }

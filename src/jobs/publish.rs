@@ -61,6 +61,8 @@ struct Overtaken;
 const ATTEMPTS: usize = 3;
 
 async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+    // Read first: a publication that comes in after this is noticed when writing, also one that ends before rows are read.
+    let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
     let model_id = models::newest(&store.pool).await?.context("there is no model yet; run `forecastd train`")?;
     let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
     if let Some(last) = &last
@@ -84,7 +86,6 @@ async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Res
         recorded_until: cutoff,
         model_id,
     };
-    let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
     let composed = compose_again(store, &publication, before + 1, loaded).await?;
     let head = write(&store.pool, signer, &publication, before, &composed).await?;
     Ok(Some(Published { as_of, entries: composed.len(), head }))

@@ -34,12 +34,8 @@ impl FoldShelf for StoreShelf {
     }
 
     fn keep(&self, fold: &Fold) -> Result<(), ShelfError> {
-        let new = NewFold {
-            fold_id: &fold.id,
-            recipe: &fold.recipe,
-            refit_day: fold.refit_day,
-            artifact: &fold.artifact,
-        };
+        let new =
+            NewFold { fold_id: &fold.id, recipe: &fold.recipe, refit_day: fold.refit_day, artifact: &fold.artifact };
         self.runtime.block_on(folds::keep(&self.pool, &new)).map_err(failed)
     }
 

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::cli::{Cli, OpenapiFormat};
-use crate::forecast::verdict_calibration::{CalibrationSettings, calibrate};
 use crate::config::{StoreConfig, markdown_table};
+use crate::forecast::verdict_calibration::{CalibrationSettings, calibrate};
 use crate::store::embedded::{Embedded, EmbeddedOptions};
 use crate::store::pool;
 use crate::store::programs::SearchPath;
@@ -153,4 +153,3 @@ pub fn calibrate_verdicts(settings: &CalibrationSettings) -> ExitCode {
     println!("{report}");
     if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
-

@@ -11,7 +11,7 @@ use crate::config::{RecipeConfig, SharingKind, WeightingKind};
 use crate::decision::signal::GameSettings;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
-use crate::forecast::training::{FitRequest, FitStep, FittedModel, fit_model};
+use crate::forecast::training::{FitRequest, FitStep, FittedModel, NOT_WALKED, fit_model};
 use crate::forecast::walker::Folds;
 use crate::jobs::progress::Phase;
 use crate::jobs::shelf::StoreShelf;
@@ -30,7 +30,7 @@ use crate::store::pool;
 
 /// Version of the code, kept with models and entries: the release, and the version of the answers. The part after `+` is
 /// raised by hand with every change that gives other bytes for the same inputs, so that a replay names what it needs.
-pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+1");
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
 
 /// How a training goes about the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,6 +221,9 @@ fn summary(fitted: &FittedModel) -> String {
     let from_network = |h: &Horizon| fitted.state.seats(*h).sources("", "").source() == Source::Network;
     let seated: Vec<&str> = Horizon::ALL.iter().filter(|h| from_network(h)).map(|h| h.label()).collect();
     match (seated.is_empty(), fitted.without_network) {
+        (_, Some(NOT_WALKED)) => {
+            "benchmarks are served; the network has no record out of sample yet: forecastd train --walk".into()
+        }
         (_, Some(reason)) => format!("benchmarks are served; no network: {reason}"),
         (true, None) => "benchmarks are served; no head of the network passed its gate".into(),
         (false, None) => format!("heads of the network are served at {}", seated.join(", ")),

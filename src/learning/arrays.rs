@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 
 use crate::learning::ensemble::{ForecastError, TrainedModel};
@@ -179,4 +181,79 @@ fn check_finite(name: &str, values: &[f32]) -> Result<(), ArtifactError> {
         return Err(ArtifactError::NotFinite { tensor: name.to_owned() });
     }
     Ok(())
+}
+
+/// Copies the weights of a network, in the order of its layers.
+#[derive(Default)]
+pub(crate) struct Collector {
+    path: Vec<String>,
+    pub(crate) weights: Vec<WeightTensor>,
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let shape = tensor.dims().to_vec();
+        // Reading fails only on a lost device; the empty array is then refused by its shape.
+        let values = tensor.inner().try_into_vec_as::<f32>().unwrap_or_default();
+        self.weights.push(WeightTensor { name: self.path.join("."), shape, values });
+    }
+}
+
+/// Puts other weights into a network.
+pub(crate) struct Replacer {
+    path: Vec<String>,
+    weights: BTreeMap<String, WeightTensor>,
+    error: Option<WeightError>,
+}
+
+impl Replacer {
+    pub(crate) fn new(weights: Vec<WeightTensor>) -> Self {
+        let weights = weights.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        Self { path: Vec::new(), weights, error: None }
+    }
+
+    /// What did not fit, or was left over.
+    pub(crate) fn finish(self) -> Result<(), WeightError> {
+        match (self.error, self.weights.into_keys().next()) {
+            (Some(error), _) => Err(error),
+            (None, Some(name)) => Err(WeightError::Unknown { name }),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl ModuleMapper for Replacer {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        let expected = param.val().dims();
+        match self.weights.remove(&name) {
+            None => self.error = self.error.take().or(Some(WeightError::Missing { name })),
+            Some(given) if given.shape != expected || given.values.len() != expected.iter().product::<usize>() => {
+                let error = WeightError::Shape { name, expected: expected.to_vec(), found: given.shape };
+                self.error = self.error.take().or(Some(error));
+            }
+            Some(given) => {
+                let data = TensorData::new(given.values, expected);
+                return param.map(|old| Tensor::from_data(data, &old.device()).set_require_grad(old.is_require_grad()));
+            }
+        }
+        param
+    }
 }

@@ -111,9 +111,11 @@ fn binary(outputs: &[f32], outcome: f32, base_rate: f32, slope: &mut [f32]) -> O
     }
     let correction = bounded_correction(outputs[0]);
     let logit = base_logit(base_rate) + correction;
-    let probability = 1.0 / (1.0 + (-logit).exp());
+    let odds_against = (-logit.abs()).exp();
+    let likelier = 1.0 / (1.0 + odds_against);
+    let probability = if logit < 0.0 { odds_against * likelier } else { likelier };
     slope[0] = (probability - outcome) * bound_slope(correction, CORRECTION_LIMIT);
-    Some(logit.max(0.0) + (-logit.abs()).exp().ln_1p() - outcome * logit)
+    Some(logit.max(0.0) - likelier.ln() - outcome * logit)
 }
 
 fn rank_loss(outputs: &[f32], membership: &[f32], slope: &mut [f32]) -> Option<f32> {

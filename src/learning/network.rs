@@ -1,17 +1,17 @@
 //! The multi-task network: trunks, the gates that mix them, and linear layers of fused heads.
 
-use std::collections::BTreeMap;
-
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::nn::Linear;
+use burn::optim::GradientsParams;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, TensorReadError};
 use rand_chacha::ChaCha8Rng;
 
+use crate::learning::arrays::{Collector, Replacer};
 use crate::learning::device::processor;
 use crate::learning::sharing::{Architecture, TaskGroup, columns_in_group};
 use crate::learning::task::OUTPUTS;
-use crate::learning::trunk::{Trunk, zero_linear};
+use crate::learning::trunk::{Passage, Trunk, zero_linear};
 
 /// Rows that pass through a serving network at once. Always as many, padded with zeros, so that a row's numbers do
 /// not depend on its neighbours.
@@ -95,8 +95,33 @@ impl Network {
     /// `inputs` is `[rows, input_count]`, the result `[rows, OUTPUTS]`.
     #[must_use]
     pub fn forward(&self, inputs: Tensor<2>) -> Tensor<2> {
-        let flows: Vec<Tensor<2>> = self.trunks.iter().map(|trunk| trunk.forward(inputs.clone())).collect();
-        let flows = if self.gates.is_empty() { flows } else { self.mixtures(&inputs, &flows) };
+        let flows = self.trunks.iter().map(|trunk| trunk.forward(inputs.clone())).collect();
+        self.read_out(&inputs, flows)
+    }
+
+    /// The same numbers, up to rounding, with the trunks crossed in closed form, and the way back to their gradients. Only on
+    /// the processor: elsewhere every number would travel.
+    ///
+    /// # Shapes
+    /// `inputs` is `[rows, input_count]`, the result on `device`, with automatic differentiation, `[rows, OUTPUTS]`.
+    ///
+    /// # Errors
+    /// When numbers cannot be read.
+    pub(crate) fn cross(&self, inputs: TensorData, device: &Device) -> Result<(Tensor<2>, WayBack), TensorReadError> {
+        let inputs = Tensor::from_data(inputs, &device.clone().inner());
+        let (mut flows, mut passages) = (Vec::new(), Vec::new());
+        for trunk in &self.trunks {
+            let (flow, passage) = Passage::through(trunk, inputs.clone())?;
+            let shape = [inputs.dims()[0], flow.len() / inputs.dims()[0].max(1)];
+            flows.push(Tensor::from_data(TensorData::new(flow, shape), device).require_grad());
+            passages.push(passage);
+        }
+        let outputs = self.read_out(&Tensor::from_inner(inputs), flows.clone());
+        Ok((outputs, WayBack { passages, flows }))
+    }
+
+    fn read_out(&self, inputs: &Tensor<2>, flows: Vec<Tensor<2>>) -> Tensor<2> {
+        let flows = if self.gates.is_empty() { flows } else { self.mixtures(inputs, &flows) };
         let of_groups: Vec<Tensor<2>> = self.heads.iter().zip(flows).map(|(head, flow)| head.forward(flow)).collect();
         match of_groups.as_slice() {
             [all] => all.clone(),
@@ -158,71 +183,36 @@ impl Network {
     /// # Errors
     /// When an array is missing, superfluous or of the wrong shape.
     pub fn with_weights(self, weights: Vec<WeightTensor>) -> Result<Self, WeightError> {
-        let by_name = weights.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        let mut replacer = Replacer { path: Vec::new(), weights: by_name, error: None };
+        let mut replacer = Replacer::new(weights);
         let network = self.map(&mut replacer);
-        match (replacer.error, replacer.weights.into_keys().next()) {
-            (Some(error), _) => Err(error),
-            (None, Some(name)) => Err(WeightError::Unknown { name }),
-            (None, None) => Ok(network),
-        }
+        replacer.finish().map(|()| network)
     }
 }
 
-#[derive(Default)]
-struct Collector {
-    path: Vec<String>,
-    weights: Vec<WeightTensor>,
+/// From the gradients of what the trunks gave to those of their parameters.
+#[derive(Debug)]
+pub(crate) struct WayBack {
+    passages: Vec<Passage>,
+    flows: Vec<Tensor<2>>,
 }
 
-impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
-        let shape = tensor.dims().to_vec();
-        // Reading fails only on a lost device; the empty array is then refused by its shape.
-        let values = tensor.inner().try_into_vec_as::<f32>().unwrap_or_default();
-        self.weights.push(WeightTensor { name: self.path.join("."), shape, values });
-    }
-}
-
-struct Replacer {
-    path: Vec<String>,
-    weights: BTreeMap<String, WeightTensor>,
-    error: Option<WeightError>,
-}
-
-impl ModuleMapper for Replacer {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
-        let expected = param.val().dims();
-        match self.weights.remove(&name) {
-            None => self.error = self.error.take().or(Some(WeightError::Missing { name })),
-            Some(given) if given.shape != expected || given.values.len() != expected.iter().product::<usize>() => {
-                let error = WeightError::Shape { name, expected: expected.to_vec(), found: given.shape };
-                self.error = self.error.take().or(Some(error));
-            }
-            Some(given) => {
-                let data = TensorData::new(given.values, expected);
-                return param.map(|old| Tensor::from_data(data, &old.device()).set_require_grad(old.is_require_grad()));
+impl WayBack {
+    /// Adds the gradients of the trunks' parameters to those of the others. Trunks that no output depends on have none.
+    ///
+    /// # Errors
+    /// When numbers cannot be read.
+    pub(crate) fn back(
+        self,
+        network: &Network,
+        graph: &mut Gradients,
+        gradients: &mut GradientsParams,
+    ) -> Result<(), TensorReadError> {
+        for ((trunk, passage), flow) in network.trunks.iter().zip(self.passages).zip(self.flows) {
+            if let Some(gradient) = flow.grad_remove(graph) {
+                passage.back(trunk, gradient, gradients)?;
             }
         }
-        param
+        Ok(())
     }
 }
 

@@ -26,20 +26,18 @@ impl Scaler {
     /// [`CLIP`] deviations of the first, so that outliers do not flatten a feature.
     #[must_use]
     pub fn fit(samples: &Samples, training: Range<usize>) -> Self {
-        let (mean, deviation): (Vec<_>, Vec<_>) = (0..samples.feature_count)
-            .map(|feature| {
-                let column = || training.clone().map(|row| f64::from(samples.row(row)[feature]));
-                let (mean, deviation) = moments(column());
-                let reach = f64::from(CLIP) * deviation;
-                moments(column().map(|value| value.clamp(mean - reach, mean + reach)))
-            })
-            .unzip();
-        let indicated = indicated(samples, training);
+        let rows = || training.clone().map(|row| samples.row(row));
+        let first = moments(rows(), samples.feature_count, |_, value| value);
+        let moments = moments(rows(), samples.feature_count, |feature, value| {
+            let Moments { mean, deviation } = first[feature];
+            let reach = f64::from(CLIP) * deviation;
+            value.clamp(mean - reach, mean + reach)
+        });
         let inverse = |deviation: f64| if deviation > 1e-12 { (1.0 / deviation) as f32 } else { 0.0 };
         Self {
-            mean: mean.into_iter().map(|mean| mean as f32).collect(),
-            inverse_deviation: deviation.into_iter().map(inverse).collect(),
-            indicated,
+            mean: moments.iter().map(|of| of.mean as f32).collect(),
+            inverse_deviation: moments.iter().map(|of| inverse(of.deviation)).collect(),
+            indicated: indicated(rows(), samples.feature_count),
         }
     }
 
@@ -70,31 +68,54 @@ impl Scaler {
     }
 }
 
-/// Mean and standard deviation (ddof 0) of the finite values; (0, 0) without any.
-fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    let finite = || values.clone().filter(|value| value.is_finite());
-    let count = finite().count();
-    if count == 0 {
-        return (0.0, 0.0);
-    }
-    let mean = finite().sum::<f64>() / count as f64;
-    let variance = finite().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
-    (mean, variance.sqrt())
+/// Mean and standard deviation (ddof 0) of a feature's finite values; 0 and 0 without any.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    mean: f64,
+    deviation: f64,
+}
+
+/// Moments of every feature, each value changed first. The rows are read one after the other, as they lie in memory.
+fn moments<'a>(
+    rows: impl Iterator<Item = &'a [f32]> + Clone,
+    features: usize,
+    change: impl Fn(usize, f64) -> f64,
+) -> Vec<Moments> {
+    let means = |term: &dyn Fn(usize, f64) -> f64| {
+        let mut sums = vec![(0.0, 0u32); features];
+        for row in rows.clone() {
+            for (feature, value) in row.iter().enumerate().filter(|(_, value)| value.is_finite()) {
+                sums[feature].0 += term(feature, change(feature, f64::from(*value)));
+                sums[feature].1 += 1;
+            }
+        }
+        sums.into_iter().map(|(sum, count)| sum / f64::from(count.max(1))).collect::<Vec<f64>>()
+    };
+    let mean = means(&|_, value| value);
+    let variance = means(&|feature, value| (value - mean[feature]).powi(2));
+    mean.iter().zip(variance).map(|(&mean, variance)| Moments { mean, deviation: variance.sqrt() }).collect()
 }
 
 /// The first feature of each distinct pattern of missing training rows: fundamentals, which are missing together, share
 /// one indicator.
-fn indicated(samples: &Samples, training: Range<usize>) -> Vec<u32> {
-    let enough = INDICATED_SHARE * training.len() as f64;
+fn indicated<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, features: usize) -> Vec<u32> {
+    let count = rows.len();
+    let mut absent: Vec<Vec<u32>> = vec![Vec::new(); features];
+    for (number, row) in rows.enumerate() {
+        for (feature, _) in row.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
+            absent[feature].push(number as u32);
+        }
+    }
+    let enough = INDICATED_SHARE * count as f64;
     let mut seen = BTreeSet::new();
-    (0..samples.feature_count)
-        .filter(|&feature| {
-            let pattern: Vec<bool> = training.clone().map(|row| !samples.row(row)[feature].is_finite()).collect();
-            let missing = pattern.iter().filter(|absent| **absent).count();
-            missing > 0 && missing < training.len() && missing as f64 >= enough && seen.insert(pattern)
-        })
-        .map(|feature| feature as u32)
-        .collect()
+    let mut indicated = Vec::new();
+    for (feature, pattern) in absent.into_iter().enumerate() {
+        let missing = pattern.len();
+        if missing > 0 && missing < count && missing as f64 >= enough && seen.insert(pattern) {
+            indicated.push(feature as u32);
+        }
+    }
+    indicated
 }
 
 #[cfg(test)]

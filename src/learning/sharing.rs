@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn all_sharings_are_of_one_size() {
-        for (inputs, hidden) in [(75, vec![128, 128]), (80, vec![256, 128]), (70, vec![64])] {
+        for (inputs, hidden) in [(75, vec![128, 128]), (80, vec![256, 128]), (70, vec![96])] {
             let size = Architecture::of_size(Sharing::Hard, 4, inputs, &hidden).parameters() as f64;
             for sharing in [Sharing::Soft, Sharing::Experts] {
                 let other = Architecture::of_size(sharing, 4, inputs, &hidden);

@@ -163,6 +163,7 @@ impl Member {
 /// A network being trained.
 struct Learner<'a> {
     material: &'a Material<'a>,
+    kind: DeviceKind,
     device: Device,
     network: Network,
     optimizer: ModuleOptimizer,
@@ -175,7 +176,7 @@ impl<'a> Learner<'a> {
         let device = kind.open()?.autodiff();
         let network = Network::init(&recipe.architecture(material.input_count), random, &device);
         let optimizer = AdamWConfig::new().with_weight_decay(recipe.weight_decay as f32).with_epsilon(1e-8).init();
-        Ok(Self { material, device, network, optimizer, weights: HeadWeights::new(recipe.weighting) })
+        Ok(Self { material, kind, device, network, optimizer, weights: HeadWeights::new(recipe.weighting) })
     }
 
     /// One epoch over the rows in their order.
@@ -194,7 +195,13 @@ impl<'a> Learner<'a> {
     fn step(&mut self, rows: &[u32], rate: f64) -> Result<(), TrainingError> {
         let Material { recipe, inputs, input_count, split, objective, .. } = *self.material;
         let inputs = TensorData::new(gather(rows, inputs, input_count), [rows.len(), input_count]);
-        let outputs = self.network.forward(Tensor::from_data(inputs, &self.device));
+        let (outputs, way_back) = match self.kind {
+            DeviceKind::Cpu => {
+                let (outputs, way_back) = self.network.cross(inputs, &self.device)?;
+                (outputs, Some(way_back))
+            }
+            _ => (self.network.forward(Tensor::from_data(inputs, &self.device)), None),
+        };
         let values = outputs.clone().inner().try_into_vec_as::<f32>()?;
         let mut descent = objective.descent(&values, rows, &split.training_targets, &self.weights.factors());
         self.weights.learn(&descent, rate)?;
@@ -203,7 +210,11 @@ impl<'a> Learner<'a> {
         if let Some(spread) = self.network.squared_spread() {
             loss = loss + spread * recipe.coupling;
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let mut graph = loss.backward();
+        let mut gradients = GradientsParams::from_module(&mut graph, &self.network);
+        if let Some(way_back) = way_back {
+            way_back.back(&self.network, &mut graph, &mut gradients)?;
+        }
         self.network = self.optimizer.step(rate, self.network.clone(), gradients);
         Ok(())
     }

@@ -96,7 +96,7 @@ pub struct EraGain {
     /// Last decision day.
     #[schema(value_type = String, format = Date, example = "2018-11-15")]
     pub to: Day,
-    /// Its windows.
+    /// Its decision days; where their horizons overlap, they are more than the windows that do not.
     #[schema(minimum = 1, example = 36)]
     pub windows: u32,
     /// Mean of `loss of the benchmark - loss`, in the unit of the loss.

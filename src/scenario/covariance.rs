@@ -87,15 +87,18 @@ impl Covariance {
 
     /// Lower Cholesky factor of the correlation plus [`JITTER`] on the diagonal (as in the shared scorer). A matrix of
     /// fewer sessions than instruments is singular, and rounding may push it just below; each retry takes ten times
-    /// more jitter, up to 1e-3.
+    /// more jitter, up to 1e-3. Where columns of very different lengths do not fit together at all, the correlations are
+    /// shrunk by ever more, up to nine tenths, so that one young instrument never leaves a universe without ranks.
     ///
     /// # Errors
     /// [`CovarianceError::NotPositiveDefinite`] when the last retry fails too.
     pub fn factor(&self) -> Result<DMatrix<f64>, CovarianceError> {
         let size = self.correlation.nrows();
-        (0..5)
-            .map(|retry| JITTER * 10f64.powi(retry))
-            .find_map(|jitter| Cholesky::new(&self.correlation + DMatrix::identity(size, size) * jitter))
+        let jittered = (0..5).map(|retry| (1.0, JITTER * 10f64.powi(retry)));
+        let shrunk = [0.05, 0.2, 0.5, 0.9].into_iter().map(|share| (1.0 - share, share));
+        jittered
+            .chain(shrunk)
+            .find_map(|(kept, ridge)| Cholesky::new(&self.correlation * kept + DMatrix::identity(size, size) * ridge))
             .map(Cholesky::unpack)
             .ok_or(CovarianceError::NotPositiveDefinite)
     }
@@ -335,6 +338,8 @@ mod tests {
             correlation: DMatrix::from_row_slice(2, 2, &[1.0, 2.0, 2.0, 1.0]),
             borrowed: vec![false; 2],
         };
+        assert!(broken.factor().is_ok(), "correlations that do not fit together are shrunk");
+        let broken = Covariance { correlation: DMatrix::from_element(2, 2, f64::NAN), ..broken };
         assert_eq!(broken.factor(), Err(CovarianceError::NotPositiveDefinite));
     }
 }

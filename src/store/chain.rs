@@ -43,7 +43,7 @@ pub struct Publication {
 /// An answer to be written: the columns to find it by, and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEntry {
-    /// `signal`, `rating`, `ranking`, `ranks` or `forecast`.
+    /// `signal`, `rating`, `ranking`, `ranks`, `forecast` or `predictability`.
     pub kind: &'static str,
     /// Whose answer; `None` for answers about the whole universe.
     pub symbol: Option<String>,

@@ -26,7 +26,7 @@ use crate::support::store::simulated;
 
 /// Replays one entry of each kind among some rows.
 async fn replay_one_of_each(store: &Store, rows: &[LedgerRow]) {
-    for kind in ["signal", "rating", "ranking", "ranks", "forecast"] {
+    for kind in ["signal", "rating", "ranking", "ranks", "forecast", "predictability"] {
         let of_kind: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == kind).collect();
         let row = of_kind[of_kind.len() / 2];
         assert_eq!(replay(store, row.sequence).await.unwrap(), Replay::Same(row.entry.len()), "{kind}");
@@ -88,7 +88,11 @@ async fn without_news_nothing_is_published(options: PgPoolOptions, connect: PgCo
     let model = train(store, &recipe(0), Past::Kept).await.unwrap();
     let first = publish(store, &signer.0, false).await.unwrap().unwrap();
     assert_eq!(publish(store, &signer.0, false).await.unwrap(), None);
-    assert_eq!(train(store, &recipe(0), Past::Kept).await.unwrap(), model, "the same rows and recipe give the same model");
+    assert_eq!(
+        train(store, &recipe(0), Past::Kept).await.unwrap(),
+        model,
+        "the same rows and recipe give the same model"
+    );
     assert_eq!(publish(store, &signer.0, false).await.unwrap(), None, "the same model is no news");
     // A row that the world cannot know yet.
     sqlx::query(
