@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check check-without-tests bench prepare openapi readme build release postgres test-setup \
+.PHONY: help run test check check-without-tests bench bench-pytorch prepare openapi readme build release postgres test-setup \
 	format lint docs sizes openapi-check readme-check unused licences queries
 
 BINARIES := $(or $(CARGO_TARGET_DIR),target)
@@ -37,6 +37,10 @@ check-without-tests: format lint docs sizes openapi-check readme-check unused li
 bench: postgres ## print the benchmark tables
 	$(TEST_DATA_NOTE)
 	cargo bench --locked --bench tables
+
+bench-pytorch: postgres ## compare the speed of training with PyTorch's, which is installed for it (5 GB)
+	$(TEST_DATA_NOTE)
+	scripts/bench-pytorch.sh
 
 prepare: postgres ## write .sqlx anew, after a change of a query or a migration
 	@cargo build --locked || echo "the queries do not match .sqlx; using the program built before"

@@ -288,3 +288,42 @@ fn believable(relative_loss: &[f64; HEADS]) -> Canary {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_good_dies_and_what_grows_with_the_horizon_may() {
+        let with = |task: Task, horizon: Horizon, loss: f64| {
+            let mut losses = [1.0; HEADS];
+            losses[Head::index(task, horizon)] = loss;
+            believable(&losses)
+        };
+        assert!(believable(&[1.0; HEADS]).passed);
+        assert!(with(Task::Volatility, Horizon::FourWeeks, 0.8).passed);
+        let dead = with(Task::Volatility, Horizon::FourWeeks, 0.7);
+        assert!(!dead.passed && dead.detail.contains("volatility@4w"), "{}", dead.detail);
+        assert!(!with(Task::Mean, Horizon::FourWeeks, 0.9).passed);
+        assert!(with(Task::Mean, Horizon::Year, 0.9).passed);
+    }
+
+    #[test]
+    fn a_planted_effect_is_an_autoregression_of_its_slope() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let features: Vec<f32> = (0..20_000).map(|_| StandardNormal.sample(&mut random)).collect();
+        let mut samples = Samples {
+            feature_count: 1,
+            day_index: (0..20_000).collect(),
+            instrument: vec![0; 20_000],
+            targets: vec![RowTargets::UNKNOWN; 20_000],
+            features,
+        };
+        plant(&mut samples, 0, &mut random);
+        let rows = samples.features.iter().zip(&samples.targets);
+        let products = rows.map(|(x, t)| x * t.horizons[Horizon::FourWeeks.index()].scaled_return);
+        let slope = products.sum::<f32>() / 20_000.0;
+        assert!((slope - PLANTED_SLOPE).abs() < 0.03, "{slope}");
+        assert!(samples.targets[0].horizons[0].scaled_return.is_nan());
+    }
+}

@@ -22,6 +22,7 @@ use forecastd::learning::training::Control;
 use forecastd::market::bar::Day;
 use forecastd::market::history::History;
 use forecastd::market::horizon::Horizon;
+use forecastd::store::models;
 use forecastd::store::open::Store;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -165,6 +166,44 @@ async fn a_named_universe_on_named_days_needs_closes_alone(options: PgPoolOption
     let nothing = EvaluateArgs { on: vec![day("1999-01-04")], ..asked };
     let error = evaluate(&opened.store, &nothing).await.unwrap_err().to_string();
     assert!(error.contains("no decision day"), "{error}");
+}
+
+/// Bytes of the ranks that were written.
+fn ranks_of(out: &Path) -> Vec<u8> {
+    fs::read(out.join("ranks.csv")).unwrap()
+}
+
+#[sqlx::test]
+async fn what_was_walked_is_kept_and_never_walked_again(options: PgPoolOptions, connect: PgConnectOptions) {
+    let opened = simulated(options, connect, &market(5, 1400)).await;
+    let store = &opened.store;
+    let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let asked = |out: &Path| EvaluateArgs { recipe: recipe(1), ..arguments(out, day("2023-06-01"), day("2024-06-28")) };
+    // Without a record a training gives the benchmarks.
+    train::train(store, &recipe(1), train::Past::Kept).await.unwrap();
+    let lonely = models::find(&store.pool, &models::newest(&store.pool).await.unwrap().unwrap()).await.unwrap().unwrap();
+    assert_eq!(lonely.scores["without_network"], "not_walked_yet");
+    evaluate(store, &asked(first.path())).await.unwrap();
+    let folds: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select fold_id, artifact from folds order by refit_day")
+        .fetch_all(&opened.owner)
+        .await
+        .unwrap();
+    assert!(folds.len() >= 2);
+    evaluate(store, &asked(second.path())).await.unwrap();
+    let again: i64 = sqlx::query_scalar("select count(*) from folds").fetch_one(&opened.owner).await.unwrap();
+    assert_eq!(again as usize, folds.len(), "the second walk trained nothing");
+    assert_eq!(ranks_of(first.path()), ranks_of(second.path()));
+    // A training now finds the folds and extends what they said to the newest day.
+    let trained = train::train(store, &recipe(1), train::Past::Kept).await.unwrap();
+    let model = models::find(&store.pool, &trained).await.unwrap().unwrap();
+    assert!(model.artifact.is_some());
+    assert_eq!(model.scores["gate"].as_array().unwrap().len(), 5);
+    let newest: Day = sqlx::query_scalar("select max(day) from fold_forecasts").fetch_one(&opened.owner).await.unwrap();
+    assert!(newest > LAST_DAY - chrono::Days::new(8), "{newest}");
+    // Somebody who changes what a fold says is found out.
+    sqlx::query("update folds set artifact = artifact || '\\x00'::bytea").execute(&opened.owner).await.unwrap();
+    let error = evaluate(store, &asked(second.path())).await.unwrap_err().to_string();
+    assert!(error.contains("SHA-256"), "{error}");
 }
 
 #[sqlx::test]
