@@ -122,9 +122,13 @@ async fn walk_past(url: String, store: Store, recipe: RecipeConfig, data_dir: Pa
 
 async fn lacks_network(store: &Store) -> anyhow::Result<bool> {
     let Some(model_id) = models::newest(&store.pool).await? else { return Ok(true) };
-    let model = models::find(&store.pool, &model_id).await?;
+    let Some(model) = models::find(&store.pool, &model_id).await? else { return Ok(true) };
+    if models::was_kept_back(&store.pool, &model.data_hash, &model.code_version).await? {
+        tracing::info!("a network on these rows was kept back by its canaries (/models says why), so none is trained");
+        return Ok(false);
+    }
     // A history that is still too short gives the same model again within a second.
-    Ok(model.is_some_and(|model| !model.scores["without_network"].is_null()))
+    Ok(!model.scores["without_network"].is_null())
 }
 
 async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Store> {

@@ -75,7 +75,8 @@ pub struct SeatedSince {
 }
 
 impl HorizonAudition {
-    /// Adds a day whose horizon has matured; days must ascend.
+    /// Adds a day whose horizon ends within the history, also after the session that the walk has reached: whoever judges
+    /// leaves out what had not matured. Days must ascend.
     pub fn add(&mut self, day: AuditionDay<'_>, horizon: Horizon) {
         let (session, h) = (day.session, horizon.sessions());
         if session + h >= day.prepared.sessions() {

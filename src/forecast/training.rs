@@ -207,6 +207,7 @@ fn with_network(
         school,
         recipe: request.recipe,
         relative_loss: &standing.relative_loss,
+        record_days: walker.record.day_count(),
         seed: request.settings.seed,
     })?;
     let non_inferiority = compare_weights(walker, &network)?;

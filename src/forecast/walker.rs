@@ -190,6 +190,9 @@ impl<'a> Walker<'a> {
     /// # Errors
     /// [`FitError`].
     pub fn settle(&mut self, session: usize) -> Result<(), FitError> {
+        if self.standings.len() > 1 && self.standing().from == session {
+            return Ok(());
+        }
         self.play(session)?;
         if self.record.rows.is_empty() || self.request.horizons.is_empty() {
             return Ok(());
@@ -313,6 +316,12 @@ impl<'a> Walker<'a> {
 }
 
 impl Record {
+    /// Number of days.
+    #[must_use]
+    pub fn day_count(&self) -> usize {
+        self.days.chunk_by(|a, b| a == b).count()
+    }
+
     /// What was said of the k-th row.
     #[must_use]
     pub fn output(&self, k: usize) -> &[f32] {

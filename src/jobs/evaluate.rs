@@ -28,6 +28,7 @@ use crate::learning::device::device_named;
 use crate::learning::training::Control;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
+use crate::opinion::envelope::NETWORK;
 use crate::store::history::{LoadedHistory, Revisions, load};
 use crate::store::open::Store;
 use crate::store::pool;
@@ -58,6 +59,10 @@ fn run(loaded: LoadedHistory, arguments: &EvaluateArgs, shelf: &StoreShelf) -> a
     let universe = arguments.symbols.as_deref().map(|path| read_universe(path, &prepared)).transpose()?;
     let decisions = decisions(&prepared, arguments)?;
     let (settings, recipe) = (settings(&arguments.recipe), recipe(&arguments.recipe));
+    anyhow::ensure!(
+        recipe.members > 0 || !arguments.models.iter().any(|model| model == NETWORK),
+        "--model network needs members: leave out --members 0"
+    );
     let mut horizons = arguments.horizons.clone();
     horizons.sort_unstable();
     horizons.dedup();
@@ -171,7 +176,7 @@ fn described(arguments: &EvaluateArgs) -> Vec<(String, String)> {
         _ => format!("{} chosen days", arguments.on.len()),
     };
     let pairs = [
-        ("decision days", days),
+        ("asked for", days),
         ("members", recipe.members.to_string()),
         ("sharing", recipe.sharing.as_str().to_owned()),
         ("weighting", recipe.weighting.as_str().to_owned()),

@@ -140,8 +140,8 @@ fn fit(
         }
         phase.note(doing(step));
     })?;
-    phase.finish(&summary(&fitted));
     let refusal = fitted.refusal();
+    phase.finish(&refusal.as_ref().map_or_else(|| summary(&fitted), |reason| format!("kept back: {reason}")));
     let rows = (loaded.inputs_hash, cutoff);
     let model = stored(&fitted, &prepared, rows)?;
     let benchmarks = match &refusal {

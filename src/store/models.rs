@@ -118,6 +118,23 @@ pub async fn keep_back(pool: &PgPool, model: &StoredModel, reason: &str) -> Resu
     Ok(())
 }
 
+/// Whether a training on these rows by this version was kept back: another would only be so again.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn was_kept_back(pool: &PgPool, data_hash: &[u8; 32], code_version: &str) -> Result<bool, StoreError> {
+    let row = sqlx::query!(
+        r#"select exists (
+               select from kept_back join models using (model_id) where data_hash = $1 and code_version = $2
+           ) as "kept_back!""#,
+        &data_hash[..],
+        code_version
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(row.kept_back)
+}
+
 async fn keep(connection: &mut PgConnection, model: &StoredModel) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into models (model_id, trained_until, known_until, recorded_until, recipe, seed, data_hash, code_version, state, artifact, sha256, scores)
@@ -190,6 +207,10 @@ pub async fn newest(pool: &PgPool) -> Result<Option<String>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn record(pool: &PgPool, model_id: &str) -> Result<Option<ModelRecord>, StoreError> {
+    // Text in the store cannot hold it, so nothing has such a name.
+    if model_id.contains('\0') {
+        return Ok(None);
+    }
     let row = sqlx::query!(
         r#"select m.model_id, m.recorded_at, m.trained_until, m.known_until, m.recorded_until, m.recipe, m.seed, m.data_hash,
                   m.code_version, m.sha256, m.scores, sha256(m.artifact) as artifact_sha256, m.artifact is not null as "has_network!",

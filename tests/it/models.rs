@@ -100,6 +100,8 @@ async fn models_are_listed_newest_first_and_told_without_their_weights(
     assert_eq!(unknown["type"], "/problems/unknown-model");
     assert_eq!(unknown["near"], json!(["2024-09-30.3f9c12ab", "2024-09-30.3f9c12ac"]));
     service.refused(&format!("/models/{}", "x".repeat(2000)), 404).await;
+    service.refused("/models/%00", 404).await;
+    service.refused("/models?cursor=%00", 422).await;
     service.refused("/models?limit=0", 422).await;
     service.refused("/models/2024-09-30.3f9c12ab?fields=gate", 422).await;
     let cursor = service.refused("/models?cursor=nobody", 422).await;
