@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::evaluation::rank_scores::average_ranks;
-
 /// QLIKE on variances, `y/f - ln(y/f) - 1` (Patton 2011). 0 is perfect; both must be above 0.
 #[must_use]
 pub fn qlike(realized_variance: f64, forecast_variance: f64) -> f64 {
@@ -35,22 +33,6 @@ pub fn interval_score(level: f64, low: f64, high: f64, realized: f64) -> f64 {
 #[must_use]
 pub fn brier_score(probability: f64, happened: bool) -> f64 {
     (probability - f64::from(u8::from(happened))).powi(2)
-}
-
-/// Area under the receiver operating characteristic, by the rank sum (Mann and Whitney 1947); tied forecasts count one
-/// half. `None` when only one outcome occurs or the lengths differ.
-#[must_use]
-pub fn area_under_curve(probabilities: &[f64], happened: &[bool]) -> Option<f64> {
-    if probabilities.len() != happened.len() {
-        return None;
-    }
-    let ups = happened.iter().filter(|h| **h).count();
-    let downs = happened.len() - ups;
-    if ups == 0 || downs == 0 {
-        return None;
-    }
-    let rank_sum: f64 = average_ranks(probabilities).iter().zip(happened).filter(|(_, h)| **h).map(|(r, _)| r).sum();
-    Some((rank_sum - (ups * (ups + 1)) as f64 / 2.0) / (ups * downs) as f64)
 }
 
 /// One row of a calibration table.
@@ -113,15 +95,6 @@ mod tests {
         let realized = [-2.0, -1.0, 0.0, 1.0, 7.0];
         let loss = |forecast: f64| realized.iter().map(|y| pinball_loss(0.5, forecast, *y)).sum::<f64>();
         assert!([-1.0, -0.1, 0.1, 1.0].iter().all(|f| loss(*f) > loss(0.0)));
-    }
-
-    #[test]
-    fn area_counts_ordered_pairs() {
-        let happened = [true, false, true, false];
-        assert_eq!(area_under_curve(&[0.9, 0.1, 0.8, 0.2], &happened), Some(1.0));
-        assert_eq!(area_under_curve(&[0.5; 4], &happened), Some(0.5));
-        assert_eq!(area_under_curve(&[0.9, 0.1, 0.3, 0.6], &happened), Some(0.75));
-        assert_eq!(area_under_curve(&[0.9], &[true]), None);
     }
 
     #[test]

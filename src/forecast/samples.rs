@@ -9,6 +9,7 @@ use crate::features::table::{FeatureTable, compute_on_basis};
 use crate::features::targets::{HorizonTarget, horizon_targets};
 use crate::forecast::day::NetworkDay;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::school::FIRST_FOLD;
 use crate::forecast::walk::VolatilityWalk;
 use crate::learning::dataset::{HorizonTargets, RowTargets, Samples};
 use crate::learning::ensemble::{ForecastError, TrainedModel};
@@ -125,7 +126,9 @@ fn day_targets(
         rate.mature(session);
         let mut day = vec![HorizonTargets::UNKNOWN; prepared.history.instruments.len()];
         let known = session + horizon.sessions() < prepared.sessions();
-        let fit = request.benchmark.in_force_or_first(prepared.history.sessions[session], horizon);
+        let sessions = &prepared.history.sessions;
+        let first_fold = sessions[FIRST_FOLD.min(sessions.len() - 1)];
+        let fit = request.benchmark.in_force_or_first(sessions[session], horizon, first_fold);
         let Some(benchmark) = fit.filter(|_| known) else { return day };
         let happened = horizon_targets(&prepared.history, &prepared.universe, horizon, session);
         let forecasts = benchmark.forecasts(&prepared.inputs, session);

@@ -48,11 +48,12 @@ impl VolatilityWalk {
         self.fits[..count].iter().rev().find_map(|(_, fits)| fits[horizon.index()].as_ref())
     }
 
-    /// The fit in force, or before there is one the first that will be: for rows that only a later fold reads.
+    /// The fit in force, or before there is one the first that will be, if it is made by `limit`: for rows that only folds
+    /// after that day read.
     #[must_use]
-    pub fn in_force_or_first(&self, day: Day, horizon: Horizon) -> Option<&PooledVolatility> {
-        let first = || self.fits.iter().find_map(|(_, fits)| fits[horizon.index()].as_ref());
-        self.in_force(day, horizon).or_else(first)
+    pub fn in_force_or_first(&self, day: Day, horizon: Horizon, limit: Day) -> Option<&PooledVolatility> {
+        let mut made = self.fits.iter().take_while(|(fitted, _)| *fitted <= limit);
+        self.in_force(day, horizon).or_else(|| made.find_map(|(_, fits)| fits[horizon.index()].as_ref()))
     }
 
     /// Forecasts of all instruments at the close of a session; `None` where there is none, and everywhere before the

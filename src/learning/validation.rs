@@ -2,7 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::learning::dataset::{KnownTargets, RowTargets};
+use crate::learning::dataset::KnownTargets;
 use crate::learning::loss::head_loss;
 use crate::learning::objective::{Reference, references};
 use crate::learning::recipe::TaskWeights;
@@ -25,19 +25,6 @@ pub struct Judgement {
     /// Weighted mean over heads of 1 - the lower bound of the relative gain, at most 1: what early stopping watches.
     /// A head that overfits counts as the benchmark and does not stop the others.
     pub loss: f64,
-}
-
-/// Finds for each head the share of its output to believe, from out-of-sample outputs of one or many trainings: the share
-/// whose gain over the benchmark has the best lower bound, as [`Validation::judge`] says. All targets must be known on the
-/// day of the judgement; NaN stands for those that are not.
-///
-/// # Shapes
-/// `outputs` is `[rows][OUTPUTS]`, with one target and one day, a session index, a row, in any order; with unequal lengths
-/// the shortest counts.
-#[must_use]
-pub fn judge_shares(targets: &[RowTargets], days: &[u32], outputs: &[f32], weights: &TaskWeights) -> Judgement {
-    let rows = targets.len().min(outputs.len() / OUTPUTS);
-    Validation::fit(KnownTargets::until(u32::MAX, &targets[..rows], days), weights).judge(outputs)
 }
 
 /// Targets of the validation rows and what the benchmark costs there.
@@ -127,7 +114,11 @@ fn clustered_gain(blocks: &[(f64, f64)]) -> Option<Gain> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learning::dataset::HorizonTargets;
+    use crate::learning::dataset::{HorizonTargets, RowTargets};
+
+    fn judge_shares(targets: &[RowTargets], days: &[u32], outputs: &[f32], weights: &TaskWeights) -> Judgement {
+        Validation::fit(KnownTargets::until(u32::MAX, targets, days), weights).judge(outputs)
+    }
 
     const ROWS: usize = 40;
 
