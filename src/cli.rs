@@ -70,6 +70,14 @@ Example:
   forecastd transfer --members 2 --out transfer"
     )]
     Transfer(TransferArgs),
+    /// Walk forward through the past and print what the decisions paid: the served action, policies, always buy, always hold
+    #[command(after_help = "Example:
+  forecastd payoffs --from 2016-01-01 --to 2024-08-31 --out payoffs")]
+    Payoffs(PayoffsArgs),
+    /// Rate all instruments as of a day, with drivers and checks against what happened before
+    #[command(after_help = "Example:
+  forecastd rate --to 2024-09-30 --out ratings")]
+    Rate(RateArgs),
     /// Judge simulated instruments: how often noise is called predictable, and planted effects found
     #[command(after_help = "Example:
   forecastd calibrate-verdicts --instruments 125 --markets 8")]
@@ -213,6 +221,40 @@ pub struct TransferArgs {
     pub out: PathBuf,
     #[command(flatten)]
     /// How networks are trained.
+    pub recipe: RecipeConfig,
+}
+
+/// Which decisions are walked.
+#[derive(Debug, Clone, Args)]
+pub struct PayoffsArgs {
+    /// First decision day
+    #[arg(long, value_name = "DAY")]
+    pub from: Day,
+    /// Last decision day
+    #[arg(long, value_name = "DAY")]
+    pub to: Day,
+    /// How far the decisions look ahead, in sessions (5 or 20); one decision a horizon
+    #[arg(long, value_name = "N", default_value = "20", value_parser = parse_horizon)]
+    pub horizon: Horizon,
+    /// Folder for payoffs.md, payoffs.json and comparisons.jsonl, made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    /// How decisions are made.
+    pub recipe: RecipeConfig,
+}
+
+/// What is rated.
+#[derive(Debug, Clone, Args)]
+pub struct RateArgs {
+    /// Day of the ratings; the newest decision day unless given
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<Day>,
+    /// Folder for ratings.md and ratings.csv, made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    /// How forecasts are made.
     pub recipe: RecipeConfig,
 }
 

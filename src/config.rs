@@ -132,6 +132,15 @@ pub struct RecipeConfig {
     /// Share of columns in which an action must be best to be a best response (tau)
     #[arg(long, env = "FORECASTD_DOMINANCE_THRESHOLD", value_name = "FRACTION", default_value_t = 0.6, value_parser = parse_fraction)]
     pub dominance_threshold: f64,
+    /// Discount of a week in the decision process, the move factor gamma
+    #[arg(long, env = "FORECASTD_DISCOUNT", value_name = "FRACTION", default_value_t = 0.99, value_parser = parse_fraction)]
+    pub discount: f64,
+    /// Weeks that a market state's prior weighs in its transitions (kappa)
+    #[arg(long, env = "FORECASTD_PRIOR_WEEKS", value_name = "NUMBER", default_value_t = 8.0, value_parser = parse_positive)]
+    pub prior_weeks: f64,
+    /// Temperature of the policy over the reward model (beta): small follows the reward, large the reference
+    #[arg(long, env = "FORECASTD_POLICY_TEMPERATURE", value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_positive)]
+    pub policy_temperature: f64,
 }
 
 /// How the tasks of the network share parameters.

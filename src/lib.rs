@@ -85,6 +85,7 @@ pub mod decision {
     pub mod explanation;
     pub mod game;
     pub mod holder;
+    pub mod liquidity;
     pub mod nash;
     pub mod ranking;
     pub mod signal;
@@ -130,6 +131,7 @@ pub mod evaluation {
     pub mod overfitting;
     pub mod paired_rows;
     pub mod paired_tests;
+    pub mod payoffs;
     pub mod periods;
     pub mod permutation;
     pub mod power;
@@ -182,6 +184,10 @@ pub mod forecast {
     pub mod evaluation;
     pub mod examination;
     pub mod folds;
+    pub mod members;
+    pub mod past_games;
+    pub mod payoffs;
+    pub mod players;
     pub mod predictability;
     #[cfg(test)]
     mod predictability_tests;

@@ -168,6 +168,9 @@ async fn train_in_child(url: &str, store: &Store, recipe: &RecipeConfig, past: P
         ("--impact", recipe.impact.to_string()),
         ("--precision", recipe.precision.to_string()),
         ("--dominance-threshold", recipe.dominance_threshold.to_string()),
+        ("--discount", recipe.discount.to_string()),
+        ("--prior-weeks", recipe.prior_weeks.to_string()),
+        ("--policy-temperature", recipe.policy_temperature.to_string()),
     ];
     for (name, value) in numbers {
         command.arg(name).arg(value);

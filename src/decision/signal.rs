@@ -6,7 +6,7 @@ use super::action::{Action, PerAction};
 use super::dominance::{Dominance, Reduction, reduce};
 use super::equilibrium::{CrowdGame, QuantalResponse};
 use super::explanation::{Circumstances, Explanation, explain};
-use super::game::{GameError, ModelView, PayoffMatrix, Terms, merge_models};
+use super::game::{BelievedModel, GameError, ModelView, PayoffMatrix, Terms, merge_models};
 use super::holder::{Holder, LongRun};
 use super::nash::{NashEquilibrium, symmetric_game_equilibria};
 use super::ranking::{RankedAction, Regret, WeighedGame, rank, standing};
@@ -122,21 +122,8 @@ pub enum DecisionError {
 /// # Errors
 /// [`DecisionError`] when there is no model or a number is outside its documented range.
 pub fn decide(inputs: &SignalInputs) -> Result<Decision, DecisionError> {
-    check(inputs)?;
-    let models = merge_models(&inputs.models, inputs.belief.as_deref())?;
-    let terms = Terms {
-        holder: inputs.holder,
-        risk_aversion: inputs.holder.kind().risk_aversion(inputs.long_run),
-        cost: inputs.settings.cost,
-        impact: inputs.settings.impact,
-    };
-    let crowd = CrowdGame::of(&models, &terms);
-    let response = crowd.quantal_response(inputs.settings.precision);
-    let payoffs = PayoffMatrix::of(&models, &terms);
+    let Played { models, terms, response, payoffs, reduction, shares, values } = play(inputs)?;
     let game = WeighedGame { matrix: &payoffs, crowd: response.probabilities };
-    let reduction = reduce(&payoffs);
-    let shares = PerAction::from_fn(|action| game.best_response_share(action, &reduction));
-    let values = crowd.payoffs(response.net_demand);
     let (action, basis) = serve(&reduction, &shares, &values, inputs.settings.threshold);
     let circumstances =
         Circumstances { models: &models, terms: &terms, long_run: inputs.long_run, values, reduction: &reduction };
@@ -153,6 +140,53 @@ pub fn decide(inputs: &SignalInputs) -> Result<Decision, DecisionError> {
         },
         payoffs,
     })
+}
+
+/// The action that [`decide`] serves, without the numbers around it.
+///
+/// # Errors
+/// As [`decide`].
+pub fn served_action(inputs: &SignalInputs) -> Result<Action, DecisionError> {
+    let Played { reduction, shares, values, .. } = play(inputs)?;
+    Ok(serve(&reduction, &shares, &values, inputs.settings.threshold).0)
+}
+
+/// A game played to its end, before anything is said about it.
+struct Played {
+    models: Vec<BelievedModel>,
+    terms: Terms,
+    response: QuantalResponse,
+    payoffs: PayoffMatrix,
+    reduction: Reduction,
+    shares: PerAction<f64>,
+    values: PerAction<f64>,
+}
+
+fn play(inputs: &SignalInputs) -> Result<Played, DecisionError> {
+    check(inputs)?;
+    let models = merge_models(&inputs.models, inputs.belief.as_deref())?;
+    let terms = inputs.terms();
+    let crowd = CrowdGame::of(&models, &terms);
+    let response = crowd.quantal_response(inputs.settings.precision);
+    let payoffs = PayoffMatrix::of(&models, &terms);
+    let game = WeighedGame { matrix: &payoffs, crowd: response.probabilities };
+    let reduction = reduce(&payoffs);
+    let shares = PerAction::from_fn(|action| game.best_response_share(action, &reduction));
+    let values = crowd.payoffs(response.net_demand);
+    Ok(Played { models, terms, response, payoffs, reduction, shares, values })
+}
+
+impl SignalInputs {
+    /// The terms under which the holder acts.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            holder: self.holder,
+            risk_aversion: self.holder.kind().risk_aversion(self.long_run),
+            cost: self.settings.cost,
+            impact: self.settings.impact,
+        }
+    }
 }
 
 /// The action and its argument; between equal shares the higher value decides, then hold.

@@ -3,7 +3,9 @@
 
 use crate::decision::game::ModelView;
 use crate::decision::holder::LongRun;
+use crate::decision::liquidity::Liquidity;
 use crate::forecast::calibration::Calibration;
+use crate::forecast::players::member_name;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::state::{ModelState, Seats};
 use crate::learning::forecast::RowForecast;
@@ -72,6 +74,8 @@ pub struct InstrumentForecast {
     pub long_run: LongRun,
     /// The models that the game is played against.
     pub models: Vec<ModelView>,
+    /// What trading it costs.
+    pub liquidity: Liquidity,
     /// Whether the universe fills in for a young instrument.
     pub borrowed: bool,
 }
@@ -93,10 +97,15 @@ pub fn forecast_day(inputs: DayInputs<'_>) -> DayForecast {
     let network_map = state.network_maps[horizon.index()].as_ref().filter(|_| seats.volatility);
     let map = network_map.cloned().unwrap_or_else(|| calibration.map_at(session));
     let mut instruments = vec![None; prepared.history.instruments.len()];
+    let game = &state.settings.game;
+    let liquidity = prepared.liquidity(session, (game.cost, game.impact));
     for i in prepared.alive(session) {
         if let Some((variance, borrowed)) = variances[i] {
-            instruments[i] =
-                forecast_instrument(&inputs, Benchmark { instrument: i, variance, borrowed, model: volatility_model });
+            instruments[i] = forecast_instrument(
+                &inputs,
+                Benchmark { instrument: i, variance, borrowed, model: volatility_model },
+                liquidity[i],
+            );
         }
     }
     let mut sources = seats.sources(volatility_model.as_str(), RANKS.as_str());
@@ -172,7 +181,11 @@ struct Benchmark {
     model: VolatilityModel,
 }
 
-fn forecast_instrument(inputs: &DayInputs<'_>, benchmark: Benchmark) -> Option<InstrumentForecast> {
+fn forecast_instrument(
+    inputs: &DayInputs<'_>,
+    benchmark: Benchmark,
+    liquidity: Liquidity,
+) -> Option<InstrumentForecast> {
     let DayInputs { prepared, state, session, horizon, network, .. } = *inputs;
     let (seats, i) = (state.seats(horizon), benchmark.instrument);
     let mu0 = prepared.mean_without_skill(i, session, horizon, state.settings.equity_premium);
@@ -188,7 +201,7 @@ fn forecast_instrument(inputs: &DayInputs<'_>, benchmark: Benchmark) -> Option<I
     for (k, member) in network.iter().filter(|_| plays).flat_map(|n| &n.members).enumerate() {
         if let Some(row) = &member[i] {
             let View { mean, volatility } = own(row);
-            models.push(ModelView { name: format!("network.{}", k + 1), mean, volatility });
+            models.push(ModelView { name: member_name(k), mean, volatility });
         }
     }
     let base_rate = prepared.base_rate(session, horizon);
@@ -200,6 +213,7 @@ fn forecast_instrument(inputs: &DayInputs<'_>, benchmark: Benchmark) -> Option<I
         probability_up: direction.unwrap_or(base_rate),
         long_run: LongRun { mean: mu0, volatility: over_horizon(long_run_variance) },
         models,
+        liquidity,
         borrowed: benchmark.borrowed,
     })
 }

@@ -1,10 +1,11 @@
 //! A history with the columns that every forecast reads, computed once. Each value at a session looks at no later row,
 //! so one preparation serves every decision day of a walk.
 
+use crate::decision::liquidity::{Liquidity, Traded, liquidity};
 use crate::evaluation::outcomes::expanding_base_rate;
 use crate::features::universe::Universe;
 use crate::features::windows::JointSums;
-use crate::market::history::History;
+use crate::market::history::{History, InstrumentHistory};
 use crate::market::horizon::Horizon;
 use crate::scenario::joint::equity_premium;
 use crate::scenario::volatility_inputs::{VARIANCE_FLOOR, VolatilityInputs};
@@ -16,6 +17,10 @@ const LONG_RUN_SESSIONS: usize = 1260;
 const LONG_RUN_RETURNS: f64 = 252.0;
 /// Sessions of the beta.
 const BETA_SESSIONS: usize = 252;
+/// Sessions over which trading is measured: a quarter.
+const TRADED_SESSIONS: usize = 63;
+/// Returns that an average drift needs.
+const DRIFT_RETURNS: usize = 252;
 /// An instrument without a bar for more sessions than this has stopped.
 const STOPPED_AFTER: usize = 5;
 
@@ -30,6 +35,8 @@ pub struct Prepared {
     pub inputs: VolatilityInputs,
     against_market: Vec<JointSums>,
     squared: Vec<RunningSums>,
+    returns: Vec<RunningSums>,
+    dollar_volume: Vec<RunningSums>,
     base_rates: [Vec<Option<f64>>; 5],
 }
 
@@ -43,8 +50,13 @@ impl Prepared {
         let against_market = history.instruments.iter().map(|i| JointSums::new(market, &i.log_return)).collect();
         let squares = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().map(|r| r * r)));
         let squared = squares.collect();
+        let returns = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().copied())).collect();
+        let traded = |i: &InstrumentHistory| {
+            RunningSums::new(i.close.iter().zip(&i.volume).map(|(close, volume)| close * volume))
+        };
+        let dollar_volume = history.instruments.iter().map(traded).collect();
         let base_rates = Horizon::ALL.map(|h| expanding_base_rate(&history, h.sessions()));
-        Self { history, universe, inputs, against_market, squared, base_rates }
+        Self { history, universe, inputs, against_market, squared, returns, dollar_volume, base_rates }
     }
 
     /// Number of sessions.
@@ -101,6 +113,27 @@ impl Prepared {
     #[must_use]
     pub fn base_rate(&self, session: usize, horizon: Horizon) -> f64 {
         self.base_rates[horizon.index()][session].unwrap_or(0.5)
+    }
+
+    /// Average log return a session of everything so far; `None` with less than a year of it.
+    #[must_use]
+    pub fn drift(&self, instrument: usize, session: usize) -> Option<f64> {
+        self.returns[instrument].mean(session, session + 1, DRIFT_RETURNS)
+    }
+
+    /// What trading each instrument costs at the close of a session, by the quarter before it. `cost` and `impact` are
+    /// those of the universe's median instrument.
+    #[must_use]
+    pub fn liquidity(&self, session: usize, (cost, impact): (f64, f64)) -> Vec<Liquidity> {
+        let traded = |i: usize| {
+            let dollar_volume = self.dollar_volume[i].mean_of_most(session, TRADED_SESSIONS)?;
+            let daily_volatility = self.squared[i].mean_of_most(session, TRADED_SESSIONS)?.sqrt();
+            Some(Traded { dollar_volume, daily_volatility })
+        };
+        let alive: Vec<usize> = self.alive(session);
+        let mut of_all = vec![None; self.history.instruments.len()];
+        alive.into_iter().for_each(|i| of_all[i] = traded(i));
+        liquidity(&of_all, cost, impact)
     }
 
     fn own_long_run(&self, instrument: usize, session: usize) -> Option<f64> {

@@ -15,10 +15,24 @@ pub struct ForecastSettings {
     pub equity_premium: f64,
     /// Cost, impact, precision and threshold of the game.
     pub game: GameSettings,
+    /// gamma, discount of a week in the decision process, 0..=1.
+    pub discount: f64,
+    /// kappa, weeks that the prior of a market state weighs, above 0.
+    pub prior_weeks: f64,
+    /// beta of the policy over the reward model, above 0.
+    pub policy_temperature: f64,
 }
 
 impl Default for ForecastSettings {
     fn default() -> Self {
-        Self { scenarios: 20_000, seed: 20_240_930, equity_premium: 0.05, game: GameSettings::default() }
+        Self {
+            scenarios: 20_000,
+            seed: 20_240_930,
+            equity_premium: 0.05,
+            game: GameSettings::default(),
+            discount: 0.99,
+            prior_weeks: 8.0,
+            policy_temperature: 1.0,
+        }
     }
 }

@@ -91,6 +91,9 @@ pub fn settings(config: &RecipeConfig) -> ForecastSettings {
             precision: config.precision,
             threshold: config.dominance_threshold,
         },
+        discount: config.discount,
+        prior_weeks: config.prior_weeks,
+        policy_temperature: config.policy_temperature,
     }
 }
 
