@@ -165,9 +165,20 @@ pub mod learning {
     #[cfg(test)]
     pub(crate) mod planted;
     pub mod recipe;
+    pub mod reward;
+    pub(crate) mod reward_constant;
+    pub(crate) mod reward_network;
+    #[cfg(test)]
+    pub(crate) mod reward_planted;
+    pub mod reward_record;
+    pub(crate) mod reward_tally;
+    #[cfg(test)]
+    mod reward_tests;
+    pub(crate) mod reward_training;
     pub mod scaler;
     pub mod sharing;
     pub mod task;
+    pub mod threads;
     pub mod training;
     pub mod trunk;
     pub mod validation;

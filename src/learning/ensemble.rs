@@ -1,7 +1,5 @@
 //! The ensemble: members trained side by side, their outputs averaged, each head shrunk by what validation supports.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use burn::tensor::TensorReadError;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +10,8 @@ use crate::learning::objective::Objective;
 use crate::learning::recipe::Recipe;
 use crate::learning::scaler::Scaler;
 use crate::learning::task::{HEADS, OUTPUTS};
-use crate::learning::training::{Control, Material, Member, MemberRecord, TrainingError, train_member};
+use crate::learning::threads::side_by_side;
+use crate::learning::training::{Control, Material, MemberRecord, TrainingError, train_member};
 use crate::learning::validation::Validation;
 
 /// Where a model comes from; saved with it.
@@ -112,7 +111,8 @@ pub fn train(
         objective: &Objective::fit(&split.training_targets, &recipe.task_weights),
         validation: validation.as_ref(),
     };
-    let members = train_members(&material, provenance.seed, control)?;
+    let member = |number| train_member(&material, provenance.seed, number, control);
+    let members = side_by_side(recipe.members, control.threads, member)?;
     let outputs = average(members.iter().map(|member| &member.validation_outputs[..]));
     let judgement = validation.map(|validation| validation.judge(&outputs));
     let relative_loss = judgement.as_ref().map(|judgement| judgement.relative_loss.map(|loss| loss as f32).to_vec());
@@ -195,33 +195,6 @@ impl TrainedModel {
     }
 }
 
-/// Trains the members in the order of their numbers on a few threads, each in its own pool of one thread: a network
-/// of this size gains nothing from more.
-fn train_members(material: &Material<'_>, seed: u64, control: &Control<'_>) -> Result<Vec<Member>, TrainingError> {
-    let count = material.recipe.members;
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Member)>, TrainingError> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        let pool = pool.map_err(|error| TrainingError::Threads(error.to_string()))?;
-        let mut trained = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return Ok(trained);
-            }
-            trained.push((number, pool.install(|| train_member(material, seed, number, control))?));
-        }
-    };
-    let mut members: Vec<(usize, Member)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..control.threads.clamp(1, count)).map(|_| scope.spawn(work)).collect();
-        let results: Vec<_> =
-            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(TrainingError::Died))).collect();
-        results.into_iter().collect::<Result<Vec<_>, _>>().map(|parts| parts.into_iter().flatten().collect())
-    })?;
-    members.sort_by_key(|(number, _)| *number);
-    Ok(members.into_iter().map(|(_, member)| member).collect())
-}
-
 /// Mean of equally long rows of numbers, summed in the order given.
 fn average<'a>(parts: impl ExactSizeIterator<Item = &'a [f32]>) -> Vec<f32> {
     let count = parts.len() as f32;
@@ -243,7 +216,7 @@ fn golden_features(samples: &Samples, rows: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::learning::dataset::{DatasetError, HorizonTargets};

@@ -16,6 +16,7 @@ use crate::learning::device::{DeviceError, DeviceKind, processor};
 use crate::learning::network::Network;
 use crate::learning::objective::Objective;
 use crate::learning::recipe::{Recipe, RecipeError};
+use crate::learning::threads::ThreadError;
 use crate::learning::validation::Validation;
 use crate::learning::weighting::HeadWeights;
 
@@ -31,12 +32,9 @@ pub enum TrainingError {
     /// The caller asked to stop.
     #[error("training was cancelled")]
     Cancelled,
-    /// A member's threads could not be started.
-    #[error("training threads could not be started: {0}")]
-    Threads(String),
-    /// A member's thread died.
-    #[error("a training thread died")]
-    Died,
+    /// The members' threads did not work.
+    #[error(transparent)]
+    Threads(#[from] ThreadError),
     /// There is no such device.
     #[error(transparent)]
     NoDevice(#[from] DeviceError),
