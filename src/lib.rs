@@ -220,6 +220,7 @@ pub mod forecast {
 pub mod opinion {
     pub mod canonical;
     pub mod envelope;
+    pub mod explanation;
     pub mod forecast;
     pub mod predictability;
     pub mod provenance;
@@ -264,6 +265,7 @@ pub mod publication {
     pub mod forecast;
     pub mod header;
     pub mod numbers;
+    pub mod played;
     pub mod predictability;
     pub mod ranking;
     pub mod ranks;
@@ -295,6 +297,7 @@ pub mod store {
     pub(crate) mod basis;
     pub mod chain;
     pub mod cluster;
+    pub mod comparisons;
     pub mod copy;
     pub mod embedded;
     pub mod error;
@@ -336,6 +339,8 @@ pub mod api {
     pub mod cors;
     pub mod documented;
     pub mod documented_schemas;
+    #[cfg(test)]
+    pub(crate) mod explanation_requests;
     pub mod forecasts;
     pub mod frame;
     #[cfg(test)]
@@ -364,6 +369,7 @@ pub mod api {
     pub mod ranks;
     pub mod ratings;
     pub mod ready;
+    pub mod responses;
     pub mod router;
     #[cfg(test)]
     pub(crate) mod samples;

@@ -11,6 +11,7 @@ use crate::api::condition::Condition;
 use crate::api::parameters::{self, Parameters};
 use crate::api::problem::Problem;
 use crate::api::problem_type::ProblemType;
+use crate::api::snapshot::EXPLANATION;
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
@@ -21,8 +22,11 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Opinions a page holds at most.
 pub const PAGE_MAX: usize = 1000;
 
-const OF_ONE: [&str; 4] = ["horizon", "as_of", "fields", "wait"];
-const OF_MANY: [&str; 7] = ["horizon", "symbols", "limit", "cursor", "fields", "as_of", "wait"];
+const OF_ONE: [&str; 5] = ["horizon", "as_of", "fields", "explain", "wait"];
+const OF_MANY: [&str; 8] = ["horizon", "symbols", "limit", "cursor", "fields", "explain", "as_of", "wait"];
+
+/// What an opinion that has one form for all horizons is asked by.
+pub const COMMON: [&str; 4] = ["as_of", "fields", "explain", "wait"];
 
 /// Which opinions.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,12 +39,14 @@ pub struct Selection {
     pub limit: usize,
     /// Only after this symbol.
     pub cursor: Option<Symbol>,
-    /// Only these fields; `None` for all.
+    /// Only these fields; `None` for all. Of a selection that explains, the explanation is among them.
     pub fields: Option<Vec<String>>,
+    /// With the explanation, where there is one.
+    pub explain: bool,
 }
 
 impl Selection {
-    /// Whether it is what a request without parameters (but for the horizon) asks.
+    /// Whether it is what a request without parameters (but for the horizon and the explanation) asks.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.symbols.is_none() && self.cursor.is_none() && self.fields.is_none() && self.limit == PAGE_DEFAULT
@@ -78,6 +84,15 @@ pub struct AskedMany {
     pub circumstances: Circumstances,
 }
 
+/// A request for an opinion of the whole universe that has one form for all horizons.
+#[derive(Debug, Clone)]
+pub struct AskedCommon {
+    /// Which fields.
+    pub selection: Selection,
+    /// How.
+    pub circumstances: Circumstances,
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for AskedOne {
     type Rejection = Problem;
 
@@ -104,6 +119,17 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedMany {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for AskedCommon {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut parameters = Parameters::read(&parts.uri, &COMMON);
+        let (selection, circumstances) = read(&mut parameters, parts);
+        parameters.finish()?;
+        Ok(Self { selection, circumstances })
+    }
+}
+
 /// The last part of the path, decoded.
 ///
 /// # Errors
@@ -113,15 +139,25 @@ pub async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<S
     path.map(|Path(text)| text).map_err(|_| Problem::new(ProblemType::NotFound, "the address cannot be decoded"))
 }
 
-fn read(parameters: &mut Parameters, parts: &Parts) -> (Selection, Circumstances) {
+/// Reads what opinions of any kind are asked by; a parameter that the operation does not know is absent here.
+pub fn read(parameters: &mut Parameters, parts: &Parts) -> (Selection, Circumstances) {
     let limit = parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64));
-    let selection = Selection {
+    let mut selection = Selection {
         horizon: parameters.take("horizon", str::parse).unwrap_or(Horizon::FourWeeks),
         symbols: parameters.take("symbols", parameters::symbols),
         limit: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_DEFAULT),
         cursor: parameters.take("cursor", Symbol::parse),
         fields: parameters.take("fields", parameters::fields),
+        explain: parameters.take("explain", parameters::flag).unwrap_or(false),
     };
+    // Asking for the explanation in either way selects it.
+    if let Some(fields) = &mut selection.fields {
+        let named = fields.iter().any(|name| name == EXPLANATION);
+        if selection.explain && !named {
+            fields.push(EXPLANATION.to_owned());
+        }
+        selection.explain |= named;
+    }
     let as_of = parameters.take("as_of", parameters::day);
     let wait = parameters.take("wait", parameters::wait);
     if as_of.is_some() && wait.is_some() {
@@ -144,6 +180,28 @@ pub struct OneParameters {
     /// Comma-separated names of the fields wanted; all unless given.
     #[param(example = "action,price")]
     fields: Option<String>,
+    /// With the numbers that decided and one plain sentence, where the opinion has them; `false` unless given.
+    #[param(example = true)]
+    explain: Option<bool>,
+    /// With `If-None-Match`: hold the request until the answer changes, at most so many seconds (0s to 60s).
+    #[param(pattern = "^[0-9]{1,2}s?$", example = "30s")]
+    wait: Option<String>,
+}
+
+/// Documentation of the parameters of an opinion that has one form for all horizons.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the documentation reads the fields")]
+pub struct CommonParameters {
+    /// Answer from the ledger as it was at the end of this day (UTC).
+    #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
+    as_of: Option<String>,
+    /// Comma-separated names of the fields wanted; all unless given.
+    #[param(example = "as_of,ledger")]
+    fields: Option<String>,
+    /// With the numbers that decided and one plain sentence, where the opinion has them; `false` unless given.
+    #[param(example = true)]
+    explain: Option<bool>,
     /// With `If-None-Match`: hold the request until the answer changes, at most so many seconds (0s to 60s).
     #[param(pattern = "^[0-9]{1,2}s?$", example = "30s")]
     wait: Option<String>,
@@ -169,6 +227,9 @@ pub struct ManyParameters {
     /// Comma-separated names of the fields wanted of each opinion; all unless given.
     #[param(example = "symbol,action")]
     fields: Option<String>,
+    /// With the numbers that decided and one plain sentence, where the opinions have them; `false` unless given.
+    #[param(example = true)]
+    explain: Option<bool>,
     /// Answer from the ledger as it was at the end of this day (UTC).
     #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
     as_of: Option<String>,
@@ -177,6 +238,8 @@ pub struct ManyParameters {
     wait: Option<String>,
 }
 
-fn horizon() -> Object {
+/// Schema of the parameter `horizon`.
+#[must_use]
+pub fn horizon() -> Object {
     ObjectBuilder::from(schemas::horizon()).default(Some(Horizon::FourWeeks.label().into())).build()
 }

@@ -44,6 +44,12 @@ impl Board {
         self.current.load()
     }
 
+    /// The current snapshot to keep: for answers that take a while to form.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
     /// Hears of every later swap, and of the end.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Announcement> {

@@ -11,14 +11,17 @@ use crate::api::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::api::problem_type::ProblemType;
 
 /// Operations whose answers carry validators and may be asked for conditionally.
-const CONDITIONAL: [&str; 22] = [
+const CONDITIONAL: [&str; 25] = [
     "find_signal",
     "list_signals",
     "find_rating",
     "list_ratings",
+    "find_rating_record",
     "find_ranking",
     "list_rankings",
     "list_ranks",
+    "find_process",
+    "find_responses",
     "find_forecast",
     "list_forecasts",
     "find_predictability",

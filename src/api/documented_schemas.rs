@@ -3,12 +3,15 @@
 use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{OpenApi, Ref, RefOr};
 
+use crate::api::snapshot::EXPLANATION;
 use crate::opinion::schemas;
 
-/// An example of a served signal; its numbers only show the form.
-const SIGNAL_EXAMPLE: &str = include_str!("examples/signal.json");
-/// An example of served verdicts; its numbers only show the form.
-const PREDICTABILITY_EXAMPLE: &str = include_str!("examples/predictability.json");
+/// Examples of served opinions with their explanations; their numbers only show the form.
+const EXAMPLES: [(&str, &str); 3] = [
+    ("Signal", include_str!("examples/signal.json")),
+    ("Ranking", include_str!("examples/ranking.json")),
+    ("Predictability", include_str!("examples/predictability.json")),
+];
 /// The opinions that are served singly.
 const OPINIONS: [&str; 6] = ["Signal", "Rating", "Ranking", "Forecast", "Ranks", "Predictability"];
 /// Lists: the schema of the page and of what is on it.
@@ -45,7 +48,7 @@ pub fn complete(description: &mut OpenApi) {
     for name in OPINIONS {
         let fields = if name == "Ranks" { ranks_page_fields() } else { served_fields() };
         let composed = AllOfBuilder::new().item(Ref::from_schema_name(name)).item(fields).description(Some(SERVED));
-        let composed = composed.examples(example_of(name));
+        let composed = composed.examples(examples_of(name));
         let served = if name == "Ranks" { "RanksPage".to_owned() } else { format!("Served{name}") };
         schemas.insert(served, RefOr::T(Schema::AllOf(composed.build())));
     }
@@ -58,9 +61,9 @@ pub fn complete(description: &mut OpenApi) {
     }
 }
 
-const SERVED: &str = "An opinion with its place in the ledger. Take `ledger` and `stale` (and of a page of ranks that holds all of \
-     them `missing` and `next`) away and write the rest as RFC 8785 canonical JSON: `ledger.hash` is SHA-256 of the previous \
-     entry's 32 hash bytes followed by those bytes.";
+const SERVED: &str = "An opinion with its place in the ledger. Ask with `explain=true`, take `ledger` and `stale` (and of a page of \
+     ranks that holds all of them `missing` and `next`) away and write the rest as RFC 8785 canonical JSON: `ledger.hash` is \
+     SHA-256 of the previous entry's 32 hash bytes followed by those bytes.";
 
 fn served_fields() -> Object {
     let stale = boolean("Past `valid_until`, or the prices have stopped. A stale answer is still the newest answer.");
@@ -90,18 +93,24 @@ fn boolean(meaning: &str) -> Object {
     ObjectBuilder::new().schema_type(SchemaType::new(Type::Boolean)).description(Some(meaning)).build()
 }
 
-fn example_of(name: &str) -> Vec<serde_json::Value> {
-    let text = match name {
-        "Signal" => SIGNAL_EXAMPLE,
-        "Predictability" => PREDICTABILITY_EXAMPLE,
-        _ => return Vec::new(),
+/// The example of an opinion: as it is served unless asked otherwise, and where it has an explanation also with that.
+fn examples_of(name: &str) -> Vec<serde_json::Value> {
+    let found = EXAMPLES.into_iter().find(|(of, _)| *of == name);
+    let Some(explained) = found.and_then(|(_, text)| serde_json::from_str::<serde_json::Value>(text).ok()) else {
+        return Vec::new();
     };
-    serde_json::from_str(text).into_iter().collect()
+    let mut plain = explained.clone();
+    let held = plain.as_object_mut().and_then(|fields| fields.remove(EXPLANATION));
+    if held.is_some() { vec![plain, explained] } else { vec![plain] }
 }
 
 fn require_every_field(schema: &mut RefOr<Schema>) {
     match schema {
-        RefOr::T(Schema::Object(object)) => object.required = object.properties.keys().cloned().collect(),
+        RefOr::T(Schema::Object(object)) => {
+            // Only asked for is it there.
+            let always = object.properties.keys().filter(|name| *name != EXPLANATION);
+            object.required = always.cloned().collect();
+        }
         RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(require_every_field),
         _ => {}
     }
@@ -109,34 +118,63 @@ fn require_every_field(schema: &mut RefOr<Schema>) {
 
 #[cfg(test)]
 mod tests {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::opinion::predictability::Predictability;
+    use crate::opinion::ranking::Ranking;
     use crate::opinion::served::Served;
     use crate::opinion::signal::Signal;
 
-    #[test]
-    fn the_example_is_a_signal() {
-        let signal: Served<Signal> = serde_json::from_str(SIGNAL_EXAMPLE).unwrap();
-        assert_eq!(signal.opinion.envelope.source, signal.opinion.envelope.sources.source());
-        let written = serde_json::to_value(&signal).unwrap();
-        assert_eq!(written, serde_json::from_str::<serde_json::Value>(SIGNAL_EXAMPLE).unwrap());
+    fn text(name: &str) -> &'static str {
+        EXAMPLES.into_iter().find(|(of, _)| *of == name).unwrap().1
+    }
+
+    /// The example, which must be what is written of an opinion.
+    fn example<T: Serialize + DeserializeOwned>(name: &str) -> T {
+        let served: Served<T> = serde_json::from_str(text(name)).unwrap();
+        assert_eq!(serde_json::to_value(&served).unwrap(), serde_json::from_str::<Value>(text(name)).unwrap());
+        served.opinion
     }
 
     #[test]
-    fn an_entry_of_the_first_version_is_still_read() {
-        let mut value: serde_json::Value = serde_json::from_str(SIGNAL_EXAMPLE).unwrap();
-        let fields = value.as_object_mut().unwrap();
-        fields.remove("other_attributions");
-        fields.insert("attribution".into(), serde_json::Value::Null);
-        assert!(serde_json::from_value::<Served<Signal>>(value).is_ok());
+    fn the_examples_are_opinions_that_agree_with_each_other() {
+        let (signal, ranking): (Signal, Ranking) = (example("Signal"), example("Ranking"));
+        let predictability: Predictability = example("Predictability");
+        assert_eq!(signal.envelope.source, signal.envelope.sources.source());
+        assert_eq!(predictability.verdicts(), signal.predictability);
+        assert_eq!(ranking.explanation, signal.explanation);
+        let explanation = signal.explanation.unwrap();
+        assert_eq!(explanation.factor_groups, signal.attribution);
+        assert_eq!(explanation.columns as usize, ranking.payoffs.unwrap().columns.len());
+        assert_eq!(ranking.actions.unwrap()[0].action, signal.action.unwrap());
     }
 
     #[test]
-    fn the_example_is_a_predictability_that_the_signal_repeats() {
-        let served: Served<Predictability> = serde_json::from_str(PREDICTABILITY_EXAMPLE).unwrap();
-        let written = serde_json::to_value(&served).unwrap();
-        assert_eq!(written, serde_json::from_str::<serde_json::Value>(PREDICTABILITY_EXAMPLE).unwrap());
-        let signal: Served<Signal> = serde_json::from_str(SIGNAL_EXAMPLE).unwrap();
-        assert_eq!(served.opinion.verdicts(), signal.opinion.predictability);
+    fn an_explained_opinion_is_shown_in_both_forms() {
+        let [plain, explained] = &examples_of("Signal")[..] else { panic!("two forms") };
+        assert_eq!((plain.get(EXPLANATION), explained[EXPLANATION]["reason"].as_str()), (None, Some("near_optimum")));
+        assert_eq!(examples_of("Predictability").len(), 1);
+        assert!(examples_of("Rating").is_empty());
+    }
+
+    #[test]
+    fn entries_of_earlier_versions_are_still_read() {
+        let without = |name: &str, fields: &[&str]| {
+            let mut value: Value = serde_json::from_str(text(name)).unwrap();
+            fields.iter().for_each(|field| assert!(value.as_object_mut().unwrap().remove(*field).is_some(), "{field}"));
+            value
+        };
+        let mut signal = without("Signal", &["other_attributions", "explanation"]);
+        signal["attribution"] = Value::Null;
+        assert!(serde_json::from_value::<Served<Signal>>(signal).is_ok());
+        let mut ranking = without("Ranking", &["nash", "policy", "explanation"]);
+        ranking["actions"][0].as_object_mut().unwrap().remove("regret");
+        ranking["equilibrium"] = json!({
+            "concept": "logit_quantal_response", "precision": 5.0, "strategy": {"sell": 0.0, "hold": 1.0, "buy": 0.0}
+        });
+        assert!(serde_json::from_value::<Served<Ranking>>(ranking).is_ok());
     }
 }

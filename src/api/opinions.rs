@@ -1,5 +1,6 @@
 //! How every opinion is found, listed, and waited for: extract, ask the snapshot, decide, shape.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
@@ -39,15 +40,28 @@ pub struct Page<T> {
 /// 404 with near matches, 422 for unknown fields, 503 before the first publication.
 pub async fn find(state: &AppState, kind: Kind, asked: AskedOne) -> Result<Response, Problem> {
     let AskedOne { symbol, selection, circumstances } = asked;
-    let shape = |snapshot: &Snapshot| one(snapshot, kind, &symbol, &selection);
+    let shape = |snapshot: &Snapshot| one(snapshot, kind, Some(&symbol), &selection);
     if let Some(day) = circumstances.as_of {
-        let then = historic::snapshot(
-            state,
-            kind,
-            Selection { symbols: Some(vec![symbol.clone()]), ..selection.clone() },
-            day,
-        );
-        return Ok(circumstances.condition.respond(&*shape(&then.await?)?, historic::cache_control(day)));
+        let of_symbol = Selection { symbols: Some(vec![symbol.clone()]), ..selection.clone() };
+        let then = historic::snapshot(state, kind, of_symbol, day).await?;
+        return Ok(circumstances.condition.respond(&*shape(&then)?, historic::cache_control(day)));
+    }
+    answer(state, &circumstances, shape).await
+}
+
+/// The opinion of the whole universe, from memory or, as of a day, from the ledger.
+///
+/// # Errors
+/// 404 when there is none of that horizon, 422 for unknown fields, 503 before the first publication.
+pub async fn find_of_universe(
+    state: &AppState,
+    kind: Kind,
+    (selection, circumstances): (Selection, Circumstances),
+) -> Result<Response, Problem> {
+    let shape = |snapshot: &Snapshot| one(snapshot, kind, None, &selection);
+    if let Some(day) = circumstances.as_of {
+        let then = historic::snapshot(state, kind, selection.clone(), day).await?;
+        return Ok(circumstances.condition.respond(&*shape(&then)?, historic::cache_control(day)));
     }
     answer(state, &circumstances, shape).await
 }
@@ -76,46 +90,68 @@ pub async fn answer(
     circumstances: &Circumstances,
     shape: impl Fn(&Snapshot) -> Result<Arc<Ready>, Problem>,
 ) -> Result<Response, Problem> {
+    answer_in_time(state, circumstances, |snapshot| ready(shape(&snapshot))).await
+}
+
+/// The same for answers that take a while to form.
+///
+/// # Errors
+/// Those of `shape`, and 503 when too many requests are waiting.
+pub async fn answer_in_time<F: Future<Output = Result<Arc<Ready>, Problem>>>(
+    state: &AppState,
+    circumstances: &Circumstances,
+    shape: impl Fn(Arc<Snapshot>) -> F,
+) -> Result<Response, Problem> {
     let condition = &circumstances.condition;
+    let current = || state.board.load_full();
     if let Some(length) = circumstances.wait.filter(|_| condition.names_a_tag()) {
         let end = Instant::now() + length;
         // Heard from before the first look, so that no swap falls in between.
         let mut announced = state.board.subscribe();
-        if !announced.borrow().closing && condition.is_met_by(&*shape(&state.board.load())?) {
+        if !announced.borrow().closing && condition.is_met_by(&*shape(current()).await?) {
             let _slot = state.waiting_slot()?;
             while let Ok(Ok(())) = timeout_at(end, announced.changed()).await {
-                if announced.borrow().closing || !condition.is_met_by(&*shape(&state.board.load())?) {
+                if announced.borrow().closing || !condition.is_met_by(&*shape(current()).await?) {
                     break;
                 }
             }
         }
     }
-    let snapshot = state.board.load();
-    Ok(condition.respond(&*shape(&snapshot)?, cache_control(snapshot.next_publication(), Utc::now())))
+    let snapshot = current();
+    let cache_control = cache_control(snapshot.next_publication(), Utc::now());
+    Ok(condition.respond(&*shape(snapshot).await?, cache_control))
 }
 
-/// The answer of a symbol with the wanted fields.
-fn one(snapshot: &Snapshot, kind: Kind, symbol: &Symbol, selection: &Selection) -> Result<Arc<Ready>, Problem> {
-    let found = snapshot.find(kind, selection.horizon, Some(symbol));
-    let item = found.ok_or_else(|| absent(snapshot, kind, selection.horizon, Some(symbol)))?;
+/// The answer of a symbol, or of the whole universe, in the wanted form.
+///
+/// # Errors
+/// As [`absent`], and 422 for unknown fields.
+pub fn one(
+    snapshot: &Snapshot,
+    kind: Kind,
+    symbol: Option<&Symbol>,
+    selection: &Selection,
+) -> Result<Arc<Ready>, Problem> {
+    let found = snapshot.find(kind, selection.horizon, symbol);
+    let item = found.ok_or_else(|| absent(snapshot, kind, selection.horizon, symbol))?;
     match &selection.fields {
-        None => Ok(item.ready.clone()),
+        None => Ok(item.form(selection.explain).clone()),
         Some(_) => Ok(Arc::new(Ready::json(picked(item, selection)?, item.ready.last_modified))),
     }
 }
 
-/// A page of answers. The plain first page is made once a snapshot.
+/// A page of answers. The plain first page is made once a snapshot and form.
 fn many(snapshot: &Snapshot, kind: Kind, selection: &Selection) -> Result<Arc<Ready>, Problem> {
     let found = snapshot.group(kind, selection.horizon);
     let group = found.ok_or_else(|| absent(snapshot, kind, selection.horizon, None))?;
     if !selection.is_plain() {
         return Ok(Arc::new(written_page(group.items(), selection)?));
     }
-    if let Some(ready) = group.first_page.get() {
+    if let Some(ready) = group.first_page(selection.explain).get() {
         return Ok(ready.clone());
     }
     let made = Arc::new(written_page(group.items(), selection)?);
-    Ok(group.first_page.get_or_init(|| made).clone())
+    Ok(group.first_page(selection.explain).get_or_init(|| made).clone())
 }
 
 fn written_page(items: &[Item], selection: &Selection) -> Result<Ready, Problem> {
@@ -129,7 +165,7 @@ fn written_page(items: &[Item], selection: &Selection) -> Result<Ready, Problem>
 }
 
 fn picked(item: &Item, selection: &Selection) -> Result<Bytes, Problem> {
-    pick::fields(&item.ready.identity.body, selection.fields.as_deref())
+    pick::fields(&item.form(selection.explain).identity.body, selection.fields.as_deref())
 }
 
 /// Why there is no answer: nothing at all yet, nothing for this horizon, or nobody of that name.
@@ -151,7 +187,8 @@ pub fn absent(snapshot: &Snapshot, kind: Kind, horizon: Horizon, symbol: Option<
 }
 
 /// Caches may keep an answer until the next scheduled publication, at most a day.
-fn cache_control(next_publication: Option<DateTime<Utc>>, now: DateTime<Utc>) -> HeaderValue {
+#[must_use]
+pub fn cache_control(next_publication: Option<DateTime<Utc>>, now: DateTime<Utc>) -> HeaderValue {
     let seconds = next_publication.map_or(0, |at| (at - now).num_seconds().clamp(0, 86_400));
     if seconds == 0 {
         return HeaderValue::from_static("no-cache");

@@ -123,6 +123,17 @@ pub fn integer(text: &str, range: std::ops::RangeInclusive<i64>) -> Result<i64, 
     number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
 }
 
+/// Reads a decimal number within a range, `0.05` or `5e-2`.
+///
+/// # Errors
+/// When the text is another.
+pub fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'e' | b'E'));
+    let number = text.parse::<f64>().ok().filter(|x| plain && range.contains(x));
+    // Negative zero is the same number and must not show.
+    number.map(|x| x + 0.0).ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
+}
+
 /// Reads `true` or `false`.
 ///
 /// # Errors
@@ -185,6 +196,10 @@ mod tests {
         assert_eq!(symbols_of("jd, baba,JD"), Ok(vec!["BABA".into(), "JD".into()]));
         assert!(symbols("BABA,,JD").is_err());
         assert!(integer("1e3", 1..=1000).is_err());
+        assert_eq!((number("5e-2", 0.0..=1.0), number("-0", 0.0..=1.0)), (Ok(0.05), Ok(0.0)));
+        for text in ["1.01", "-0.1", "nan", "inf", "+0.5", "0,5", "", " 0.5", "1e-3x"] {
+            assert_eq!(number(text, 0.0..=1.0), Err("must be a number from 0 to 1".into()), "{text}");
+        }
         assert!(fields("action,,price").is_err());
     }
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::api::asked::Selection;
 use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_type::ProblemType;
+use crate::api::snapshot::EXPLANATION;
 use crate::market::instrument::Symbol;
 
 /// The members of a JSON object in their order, each with its bytes.
@@ -25,10 +26,11 @@ impl<'a> Members<'a> {
     /// Only the wanted members, in the order of the object.
     ///
     /// # Errors
-    /// 422 naming every wanted field that the object lacks.
+    /// 422 naming every wanted field that the object lacks, but for the explanation.
     pub fn only(mut self, wanted: &[String]) -> Result<Self, Problem> {
         let known: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
-        let lacking = wanted.iter().filter(|name| !known.contains(&name.as_str()));
+        // Opinions of earlier versions and of some kinds have no explanation; asking for it there adds nothing.
+        let lacking = wanted.iter().filter(|name| !known.contains(&name.as_str()) && *name != EXPLANATION);
         let errors: Vec<FieldError> = lacking
             .map(|name| {
                 let short: String = name.chars().take(40).collect();
@@ -67,6 +69,17 @@ impl<'a> Members<'a> {
         body.push(b'}');
         body
     }
+}
+
+/// The object without one of its members; unchanged where it lacks that, or where the bytes are no object.
+#[must_use]
+pub fn without(body: &Bytes, name: &str) -> Bytes {
+    let Ok(mut members) = Members::split(body) else { return body.clone() };
+    if members.get(name).is_none() {
+        return body.clone();
+    }
+    members.0.retain(|(member, _)| member != name);
+    members.write(&[]).into()
 }
 
 /// The body with only the wanted fields; unchanged when all are wanted.
@@ -177,6 +190,7 @@ mod tests {
             limit,
             cursor: cursor.map(parse),
             fields: None,
+            explain: false,
         }
     }
 
@@ -196,6 +210,15 @@ mod tests {
         assert_eq!((some.rows.len(), some.missing[0].as_str(), some.next), (1, "X", None));
         let gone = page(names.iter().map(|s| (s, s.to_string())), &selection(None, 2, Some("BB")));
         assert_eq!(gone.rows, ["C", "D"]);
+    }
+
+    #[test]
+    fn one_member_is_left_out() {
+        let body = Bytes::from_static(br#"{"a":1.50,"b":{"a":[1, 2]},"c":null}"#);
+        assert_eq!(without(&body, "b"), r#"{"a":1.50,"c":null}"#);
+        assert_eq!(without(&body, "a"), r#"{"b":{"a":[1, 2]},"c":null}"#);
+        assert_eq!(without(&body, "d"), body);
+        assert_eq!(without(&Bytes::from_static(b"[1]"), "a"), "[1]");
     }
 
     #[test]

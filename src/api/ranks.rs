@@ -34,13 +34,13 @@ pub async fn list_ranks(State(state): State<AppState>, asked: AskedMany) -> Resu
 fn page_of(snapshot: &Snapshot, selection: &Selection) -> Result<Arc<Ready>, Problem> {
     let absent = || opinions::absent(snapshot, Kind::Ranks, selection.horizon, None);
     let group = snapshot.group(Kind::Ranks, selection.horizon).ok_or_else(absent)?;
-    if let Some(ready) = group.first_page.get().filter(|_| selection.is_plain()) {
+    if let Some(ready) = group.first_page(selection.explain).get().filter(|_| selection.is_plain()) {
         return Ok(ready.clone());
     }
     let item = group.find(None).ok_or_else(absent)?;
-    let body = written_page(&item.ready.identity.body, selection)?;
+    let body = written_page(&item.form(selection.explain).identity.body, selection)?;
     let made = Arc::new(Ready::json(body, item.ready.last_modified));
-    Ok(if selection.is_plain() { group.first_page.get_or_init(|| made).clone() } else { made })
+    Ok(if selection.is_plain() { group.first_page(selection.explain).get_or_init(|| made).clone() } else { made })
 }
 
 fn written_page(whole: &[u8], selection: &Selection) -> Result<Vec<u8>, Problem> {

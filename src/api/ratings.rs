@@ -1,9 +1,9 @@
-//! `GET /rating/{symbol}` and `GET /ratings`.
+//! `GET /rating/{symbol}`, `GET /ratings`, and how the ratings did: `GET /ratings/calibration`.
 
 use axum::extract::State;
 use axum::response::Response;
 
-use crate::api::asked::{AskedMany, AskedOne, ManyParameters, OneParameters};
+use crate::api::asked::{AskedCommon, AskedMany, AskedOne, CommonParameters, ManyParameters, OneParameters};
 use crate::api::opinions;
 use crate::api::problem::Problem;
 use crate::api::state::AppState;
@@ -29,4 +29,16 @@ pub async fn find_rating(State(state): State<AppState>, asked: AskedOne) -> Resu
 )]
 pub async fn list_ratings(State(state): State<AppState>, asked: AskedMany) -> Result<Response, Problem> {
     opinions::list(&state, Kind::Rating, asked).await
+}
+
+/// How the ratings did: predicted against realized drawdowns by grade, transitions between grades, refused share counts.
+///
+/// Of the whole universe, by what was known at the publication.
+#[utoipa::path(
+    get, path = "/ratings/calibration", operation_id = "find_rating_record", tag = tag::OPINIONS,
+    params(CommonParameters),
+    responses((status = 200, description = "The newest record", body = ref("#/components/schemas/ServedRatingRecord")))
+)]
+pub async fn find_rating_record(State(state): State<AppState>, asked: AskedCommon) -> Result<Response, Problem> {
+    opinions::find_of_universe(&state, Kind::RatingRecord, (asked.selection, asked.circumstances)).await
 }

@@ -17,7 +17,7 @@ use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
     forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices, rankings, ranks,
-    ratings, signals,
+    ratings, responses, signals,
 };
 
 /// Every operation inside the frame.
@@ -50,9 +50,11 @@ fn from_memory() -> OpenApiRouter<AppState> {
         .routes(routes!(signals::list_signals))
         .routes(routes!(ratings::find_rating))
         .routes(routes!(ratings::list_ratings))
+        .routes(routes!(ratings::find_rating_record))
         .routes(routes!(rankings::find_ranking))
         .routes(routes!(rankings::list_rankings))
         .routes(routes!(ranks::list_ranks))
+        .routes(routes!(responses::find_responses))
         .routes(routes!(forecasts::find_forecast))
         .routes(routes!(forecasts::list_forecasts))
         .routes(routes!(predictabilities::find_predictability))

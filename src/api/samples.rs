@@ -46,7 +46,7 @@ pub fn state(settings: Settings) -> AppState {
     AppState::new(pool, Arc::new(Board::default()), settings)
 }
 
-/// A service with signals of four symbols, a rating, the ranks and the verdicts on one symbol, all fresh.
+/// A service with the [`entries`], all fresh.
 pub fn published() -> (Router, AppState) {
     let state = state(Settings::default());
     state.board.publish(Snapshot::build(entries(), now()));
@@ -58,7 +58,7 @@ pub fn now() -> DateTime<Utc> {
     "2024-10-01T00:00:00Z".parse().unwrap()
 }
 
-/// Signals of four symbols, a rating, the ranks and the verdicts on one symbol, chained.
+/// Signals of four symbols, one rating, ranking, process and verdicts, and the opinions of the universe, chained.
 pub fn entries() -> Vec<PublishedEntry> {
     let mut bodies: Vec<(Kind, Option<&str>, Value)> =
         ["AAPL", "BABA", "JD", "KO"].map(|s| (Kind::Signal, Some(s), signal(s))).into();
@@ -70,6 +70,9 @@ pub fn entries() -> Vec<PublishedEntry> {
     ranks["ranks"] = json!([row("KO", 1.5), row("AAPL", 2.0), row("JD", 3.0), row("BABA", 3.5)]);
     bodies.push((Kind::Ranks, None, ranks));
     bodies.push((Kind::Predictability, Some("BABA"), example(include_str!("examples/predictability.json"))));
+    bodies.push((Kind::Ranking, Some("BABA"), example(include_str!("examples/ranking.json"))));
+    bodies.push((Kind::Responses, None, universe("responses", "responses")));
+    bodies.push((Kind::RatingRecord, None, universe("rating_record", "transitions")));
     let mut previous = GENESIS;
     let chained = bodies.into_iter().zip(1..).map(|((kind, symbol, body), sequence)| {
         previous = chain_hash(&previous, &canonical(&body));
@@ -109,9 +112,18 @@ fn example(text: &str) -> Value {
     value
 }
 
+/// An opinion of the whole universe with one list and an explanation.
+fn universe(kind: &str, list: &str) -> Value {
+    let mut value = envelope(kind, Value::Null);
+    value[list] = json!([]);
+    value["explanation"] = json!({"sentence": "Too few outcomes."});
+    value
+}
+
 fn envelope(kind: &str, symbol: Value) -> Value {
     let mut value = signal("BABA");
-    let shared = ["kind", "symbol", "horizon", "as_of", "published_at", "valid_until", "reasons", "provenance"];
+    let shared =
+        ["kind", "model_id", "symbol", "horizon", "as_of", "published_at", "valid_until", "reasons", "provenance"];
     value.as_object_mut().unwrap().retain(|name, _| shared.contains(&name.as_str()));
     value["kind"] = json!(kind);
     value["symbol"] = symbol;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use serde::Deserialize;
 
+use crate::api::pick;
 use crate::api::ready::Ready;
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
@@ -14,6 +15,9 @@ use crate::market::instrument::Symbol;
 use crate::opinion::envelope::{Kind, Reasons, reason};
 use crate::store::StoreError;
 use crate::store::ledger::LedgerRow;
+
+/// The part of an entry that is served only when asked for.
+pub const EXPLANATION: &str = "explanation";
 
 /// A published opinion as the ledger holds it.
 #[derive(Debug, Clone)]
@@ -24,7 +28,7 @@ pub struct PublishedEntry {
     pub hash: [u8; 32],
     /// Which opinion.
     pub kind: Kind,
-    /// Of whom; `None` for the ranks.
+    /// Of whom; `None` for opinions of the whole universe.
     pub symbol: Option<Symbol>,
     /// How far it looks ahead.
     pub horizon: Horizon,
@@ -34,7 +38,7 @@ pub struct PublishedEntry {
     pub valid_until: Day,
     /// Prices stopped, so that it is stale from the start.
     pub prices_stopped: bool,
-    /// RFC 8785 canonical JSON, without `ledger` and `stale`.
+    /// RFC 8785 canonical JSON, without what [`served`] appends.
     pub entry: Bytes,
 }
 
@@ -49,17 +53,18 @@ pub struct Snapshot {
 #[derive(Debug, Default)]
 pub struct Group {
     items: Vec<Item>,
-    /// The first page of the list without any selection, made on first use: most readers ask for just that.
-    pub first_page: OnceLock<Arc<Ready>>,
+    first_pages: [OnceLock<Arc<Ready>>; 2],
 }
 
 /// One opinion, ready to be served.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Of whom; `None` for the ranks.
+    /// Of whom; `None` for opinions of the whole universe.
     pub symbol: Option<Symbol>,
-    /// The served answer.
+    /// The served answer without its explanation.
     pub ready: Arc<Ready>,
+    /// The same with it, written on first use.
+    explained: OnceLock<Arc<Ready>>,
     published: Arc<PublishedEntry>,
     stale: bool,
 }
@@ -176,6 +181,13 @@ impl Group {
         &self.items
     }
 
+    /// The first page of the list without any selection, with explanations or without, made on first use: most readers
+    /// ask for just that.
+    #[must_use]
+    pub fn first_page(&self, explained: bool) -> &OnceLock<Arc<Ready>> {
+        &self.first_pages[usize::from(explained)]
+    }
+
     /// The opinion of one symbol.
     #[must_use]
     pub fn find(&self, symbol: Option<&Symbol>) -> Option<&Item> {
@@ -184,19 +196,48 @@ impl Group {
     }
 
     fn at(&self, now: DateTime<Utc>) -> Self {
-        Self { items: self.items.iter().map(|item| item.at(now)).collect(), first_page: OnceLock::new() }
+        Self { items: self.items.iter().map(|item| item.at(now)).collect(), ..Self::default() }
     }
 }
 
 impl Item {
+    /// The served answer with its explanation or without.
+    #[must_use]
+    pub fn form(&self, explained: bool) -> &Arc<Ready> {
+        if explained { self.explained() } else { &self.ready }
+    }
+
+    /// The same with it where the entry holds one.
+    fn explained(&self) -> &Arc<Ready> {
+        self.explained.get_or_init(|| {
+            let body = served(&self.published, &self.published.entry, self.stale);
+            // Equal bytes are sent from one place, with one tag.
+            let same = self.ready.identity.body == body;
+            if same { self.ready.clone() } else { Arc::new(Ready::json(body, self.ready.last_modified)) }
+        })
+    }
+
+    /// The entry that is served.
+    #[must_use]
+    pub fn published(&self) -> &PublishedEntry {
+        &self.published
+    }
+
+    /// Whether it is past its freshness.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
     fn new(published: Arc<PublishedEntry>, now: DateTime<Utc>) -> Self {
         let stale = is_stale(&published, now);
         let modified =
             if stale && !published.prices_stopped { stale_from(published.valid_until) } else { published.published_at };
         // An answer that was stale when it was published has not changed since.
         let modified = modified.max(published.published_at);
-        let body = served(&published, stale);
-        Self { symbol: published.symbol.clone(), ready: Arc::new(Ready::json(body, Some(modified))), published, stale }
+        let body = served(&published, &pick::without(&published.entry, EXPLANATION), stale);
+        let ready = Arc::new(Ready::json(body, Some(modified)));
+        Self { symbol: published.symbol.clone(), ready, explained: OnceLock::new(), published, stale }
     }
 
     fn at(&self, now: DateTime<Utc>) -> Self {
@@ -204,10 +245,11 @@ impl Item {
     }
 }
 
-/// The entry with its place in the ledger and its freshness appended. The entry's own bytes stay untouched.
+/// A body (the entry, or what is left of it) with the entry's place in the ledger and its freshness appended, and of a
+/// process for whom it was solved. The bytes of the body stay untouched.
 #[must_use]
-pub fn served(published: &PublishedEntry, stale: bool) -> Vec<u8> {
-    let open = published.entry.strip_suffix(b"}").unwrap_or(&published.entry);
+pub fn served(published: &PublishedEntry, body: &[u8], stale: bool) -> Vec<u8> {
+    let open = body.strip_suffix(b"}").unwrap_or(body);
     let hash = hex::encode(published.hash);
     let tail = format!(",\"ledger\":{{\"sequence\":{},\"hash\":\"{hash}\"}},\"stale\":{stale}}}", published.sequence);
     [open, tail.as_bytes()].concat()

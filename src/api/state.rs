@@ -1,5 +1,6 @@
 //! What every handler shares.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::api::auth::KeyRing;
 use crate::api::board::Board;
 use crate::api::problem::Problem;
 use crate::api::problem_type::ProblemType;
+use crate::api::responses::LastComparisons;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -51,20 +53,26 @@ pub struct AppState {
     pub board: Arc<Board>,
     /// The keys that were shown lately.
     pub keys: Arc<KeyRing>,
+    /// The comparisons that were asked for last.
+    pub comparisons: Arc<LastComparisons>,
     /// What the operator decided.
     pub settings: Arc<Settings>,
     store_slots: Arc<Semaphore>,
     waiting_slots: Arc<Semaphore>,
+    solving_turns: Arc<Semaphore>,
 }
 
 impl AppState {
     /// The shared state.
     #[must_use]
     pub fn new(pool: PgPool, board: Arc<Board>, settings: Settings) -> Self {
+        let solvers = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             keys: Arc::new(KeyRing::new(pool.clone())),
             store_slots: Arc::new(Semaphore::new(settings.max_concurrency)),
             waiting_slots: Arc::new(Semaphore::new(settings.max_waiters)),
+            solving_turns: Arc::new(Semaphore::new(solvers)),
+            comparisons: Arc::default(),
             pool,
             board,
             settings: Arc::new(settings),
@@ -85,6 +93,15 @@ impl AppState {
     /// 503 when all are taken.
     pub fn waiting_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
         slot(&self.waiting_slots, "too many requests are waiting for a change; ask without wait")
+    }
+
+    /// A turn at solving a process, one a processor at a time; the others stand in line.
+    ///
+    /// # Errors
+    /// 503 when the service stops.
+    pub async fn solving_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = self.solving_turns.clone().acquire_owned().await;
+        turn.map_err(|_| Problem::new(ProblemType::Overloaded, "the service stops"))
     }
 }
 

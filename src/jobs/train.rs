@@ -175,6 +175,7 @@ fn stored(
         state: serde_json::to_vec(&fitted.state)?,
         artifact: artifact.map(Artifact::into_bytes),
         scores: scores(fitted, record),
+        comparisons: None,
     };
     model.model_id = format!("{trained_until}.{}", &hex::encode(model.sha256())[..8]);
     Ok(model)

@@ -103,12 +103,27 @@ pub enum Kind {
     Forecast,
     /// [`crate::opinion::predictability::Predictability`].
     Predictability,
+    /// The decision process of one instrument.
+    Process,
+    /// The models ranked over the universe.
+    Responses,
+    /// How the ratings of the universe did.
+    RatingRecord,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Signal, Self::Rating, Self::Ranking, Self::Ranks, Self::Forecast, Self::Predictability];
+    pub const ALL: [Self; 9] = [
+        Self::Signal,
+        Self::Rating,
+        Self::Ranking,
+        Self::Ranks,
+        Self::Forecast,
+        Self::Predictability,
+        Self::Process,
+        Self::Responses,
+        Self::RatingRecord,
+    ];
 
     /// The word used in the ledger and in JSON.
     #[must_use]
@@ -120,17 +135,26 @@ impl Kind {
             Self::Ranks => "ranks",
             Self::Forecast => "forecast",
             Self::Predictability => "predictability",
+            Self::Process => "process",
+            Self::Responses => "responses",
+            Self::RatingRecord => "rating_record",
         }
     }
 
-    /// The horizon under which an opinion is filed and found. Ratings and verdicts have terms of their own, so every
-    /// horizon has the same one.
+    /// The horizon under which an opinion is filed and found. Ratings, their record, verdicts and processes have terms of
+    /// their own, so every horizon has the same one.
     #[must_use]
     pub fn filed_under(self, horizon: Horizon) -> Horizon {
         match self {
-            Self::Rating | Self::Predictability => Horizon::FourWeeks,
-            Self::Signal | Self::Ranking | Self::Ranks | Self::Forecast => horizon,
+            Self::Rating | Self::Predictability | Self::Process | Self::RatingRecord => Horizon::FourWeeks,
+            Self::Signal | Self::Ranking | Self::Ranks | Self::Forecast | Self::Responses => horizon,
         }
+    }
+
+    /// Whether an opinion is of all instruments at once, so that it has no symbol.
+    #[must_use]
+    pub fn is_of_universe(self) -> bool {
+        matches!(self, Self::Ranks | Self::Responses | Self::RatingRecord)
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::opinion::envelope::{Envelope, Interval};
+use crate::opinion::explanation::Explanation;
 use crate::opinion::signal::{Action, Holder};
 
 /// Answer of `GET /ranking/{symbol}`, without `ledger` and `stale`.
@@ -20,8 +21,18 @@ pub struct Ranking {
     pub payoffs: Option<Payoffs>,
     /// What the crowd is believed to do.
     pub equilibrium: Option<Equilibrium>,
+    /// All Nash equilibria of the symmetric game that the belief in the models averages, smallest supports first.
+    // Entries of the first versions lack this and the following fields, and are still read.
+    #[serde(default)]
+    pub nash: Option<Vec<NashEquilibrium>>,
+    /// What the policy of the reward model is made of.
+    #[serde(default)]
+    pub policy: Option<Policy>,
     /// The models, strongest first.
     pub responses: Option<Vec<ModelStrength>>,
+    /// The numbers that decided the served action, and one plain sentence.
+    #[serde(default)]
+    pub explanation: Option<Explanation>,
 }
 
 /// One action and what it is worth.
@@ -47,6 +58,21 @@ pub struct RankedAction {
     /// What the policy would do, 0..1.
     #[schema(minimum = 0, maximum = 1)]
     pub policy_probability: Option<f64>,
+    /// What the action may miss.
+    #[serde(default)]
+    pub regret: Option<Regret>,
+}
+
+/// What is missed by an action when another would have been better in the column that comes true; over the horizon, as
+/// fractions of one unit held.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Regret {
+    /// Averaged over all columns under the belief.
+    #[schema(minimum = 0, example = 0.0004)]
+    pub expected: f64,
+    /// In the worst column.
+    #[schema(minimum = 0, example = 0.0011)]
+    pub largest: f64,
 }
 
 /// The lowest and the highest payoff that the models give an action.
@@ -132,6 +158,50 @@ pub struct Equilibrium {
     pub precision: f64,
     /// What the crowd does.
     pub strategy: Strategy,
+    /// Probability of buying less that of selling, -1..1.
+    #[serde(default)]
+    #[schema(minimum = -1, maximum = 1, example = -0.04)]
+    pub net_demand: Option<f64>,
+    /// How far the net demand is from the best reply to itself; below 1e-10.
+    #[serde(default)]
+    #[schema(minimum = 0, example = 0.0)]
+    pub residual: Option<f64>,
+}
+
+/// One equilibrium of the holder against the crowd: neither gains by playing otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NashEquilibrium {
+    /// What the holder plays.
+    pub holder: Strategy,
+    /// What the crowd plays.
+    pub crowd: Strategy,
+    /// Whether both play the same.
+    pub symmetric: bool,
+}
+
+/// The policy that the reward model asks for: the reference times `exp(reward / beta)`, normalized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Policy {
+    /// Who gives the rewards.
+    pub source: RewardSource,
+    /// How much reward outweighs the reference: the smaller, the more.
+    #[schema(example = 1.0)]
+    pub beta: f64,
+    /// The policy without rewards.
+    pub reference: Strategy,
+    /// The state of the market that was rewarded: 3 x trend tercile + volatility tercile.
+    #[schema(minimum = 0, maximum = 8, example = 4)]
+    pub state: u32,
+}
+
+/// Who gives the rewards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardSource {
+    /// The reward network.
+    Network,
+    /// The same rewards in every state: the network did not beat them.
+    Constant,
 }
 
 /// How strong a model is against the others.

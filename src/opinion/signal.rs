@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::market::bar::Day;
 use crate::opinion::envelope::{Envelope, Interval};
+use crate::opinion::explanation::Explanation;
 use crate::opinion::rating::Grades;
 
 /// Answer of `GET /signal/{symbol}`, without `ledger` and `stale`.
@@ -53,6 +54,10 @@ pub struct Signal {
     pub changed_on: Option<Day>,
     /// The action before that day.
     pub previous: Option<Action>,
+    /// The numbers that decided the action, and one plain sentence.
+    // Entries of the first versions lack the field and are still read.
+    #[serde(default)]
+    pub explanation: Option<Explanation>,
 }
 
 /// What a holder can do; each moves the exposure by -1, 0 or +1.

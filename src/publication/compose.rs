@@ -22,11 +22,12 @@ use crate::opinion::signal::Action;
 use crate::publication::attribution::DayAttributions;
 use crate::publication::forecast::{Subject, forecast};
 use crate::publication::header::{Header, Previous};
+use crate::publication::played::{Played, shown};
 use crate::publication::predictability::{Judged, predictability};
 use crate::publication::ranking::ranking;
 use crate::publication::ranks::{RankedUniverse, ranks};
 use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_instrument, short_rate};
-use crate::publication::signal::{Beside, play, shown, signal};
+use crate::publication::signal::{Beside, play, signal};
 
 /// What a publication is composed from.
 pub struct PublicationInputs<'a> {
@@ -215,20 +216,23 @@ fn add_horizon(
             map: &at.forecast.map,
             sources,
         };
-        let decision = subject.forecast.and_then(|f| play(f, &inputs.state.settings));
-        if let Some(decision) = &decision {
+        let settings = &inputs.state.settings;
+        let played = Played::alone(subject.forecast.and_then(|f| play(f, settings)), settings.game);
+        if let Some(decision) = &played.decision {
             actions.insert(symbol.clone(), shown(decision.action));
         }
         let beside = Beside {
+            played: &played,
             grades: universe.ratings[i].grades(),
             verdicts: universe.verdicts[i].verdicts(),
             attribution: at.attributions.volatility(i),
             other_attributions: at.attributions.others(i),
             previous: inputs.previous.signals.get(&(symbol.clone(), horizon)),
         };
-        let signal = signal(header, &subject, decision.as_ref(), beside);
+        let signal = signal(header, &subject, beside);
         composed.push(written(header, &signal.envelope, &signal)?);
-        let ranking = ranking(header, &subject, decision.as_ref());
+        let unattributed = signal.envelope.reasons.get("attribution").map_or(subject.without, String::as_str);
+        let ranking = ranking(header, &subject, &played, signal.attribution.as_ref().ok_or(unattributed));
         composed.push(written(header, &ranking.envelope, &ranking)?);
         let forecast = forecast(header, &subject);
         composed.push(written(header, &forecast.envelope, &forecast)?);

@@ -1,68 +1,97 @@
 //! The ranking of an instrument's actions, with the game they were ranked by.
 
-use crate::decision::action::{Action as Move, MixedStrategy};
-use crate::decision::dominance::EliminationKind;
+use crate::decision::action::Action as Move;
 use crate::decision::ranking::RankedAction as Ranked;
 use crate::decision::signal::Decision;
-use crate::opinion::canonical::rounded;
-use crate::opinion::envelope::{Kind, reason};
+use crate::opinion::canonical::{rounded, rounded_to};
+use crate::opinion::envelope::Kind;
 use crate::opinion::ranking::{
-    Column, Elimination, EliminationKind as Kinds, Equilibrium, PayoffInterval, Payoffs, RankedAction, Ranking,
-    Strategy,
+    Column, Equilibrium, NashEquilibrium, PayoffInterval, Payoffs, Policy, RankedAction, Ranking, Regret,
 };
 use crate::publication::forecast::Subject;
 use crate::publication::header::{About, Absent, Header};
 use crate::publication::numbers::rounded_distribution;
-use crate::publication::signal::{holder, shown};
+use crate::publication::played::{FactorGroups, Played, RewardedPolicy, elimination, shown, strategy};
+use crate::publication::signal::holder;
+
+/// Decimals of the equilibrium's residual, which is far below those of other numbers; fewer than a double has, so that
+/// the last bits of its sums do not show.
+const RESIDUAL_DECIMALS: u32 = 12;
 
 /// Forms the ranking.
 #[must_use]
-pub fn ranking(header: &Header, subject: &Subject<'_>, decision: Option<&Decision>) -> Ranking {
-    let mut absent = Absent::default();
-    absent.because("responses", reason::NOT_COMPUTED_YET);
-    match decision {
-        Some(decision) => {
-            for field in ["actions.reward", "actions.policy_probability"] {
-                absent.because(field, reason::NOT_COMPUTED_YET);
-            }
-            if decision.ranking.iter().any(|r| r.interval.is_none()) {
-                absent.because("actions.interval", "one_model");
-            }
-        }
-        None => ["actions", "payoffs", "equilibrium"].into_iter().for_each(|f| absent.because(f, subject.without)),
-    }
+pub fn ranking(header: &Header, subject: &Subject<'_>, played: &Played, factor_groups: FactorGroups<'_>) -> Ranking {
+    let decision = played.decision.as_ref();
+    let policy = decision.and_then(|_| played.policy.as_ref().ok());
     let about =
         About { kind: Kind::Ranking, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
     Ranking {
         holder: holder(),
-        actions: decision.map(|d| d.ranking.iter().map(ranked).collect()),
+        actions: decision.map(|d| d.ranking.iter().map(|r| ranked(r, d, policy)).collect()),
         payoffs: decision.map(payoffs),
         equilibrium: decision.map(equilibrium),
-        responses: None,
-        envelope: header.envelope(about, absent),
+        nash: decision.map(nash),
+        policy: policy.map(made_of),
+        responses: played.responses.clone().ok(),
+        explanation: played.explanation(factor_groups),
+        envelope: header.envelope(about, absences(subject, played, factor_groups)),
     }
 }
 
-fn ranked(response: &Ranked) -> RankedAction {
+fn absences(subject: &Subject<'_>, played: &Played, factor_groups: FactorGroups<'_>) -> Absent {
+    let mut absent = Absent::default();
+    if let Err(why) = played.responses {
+        absent.because("responses", why);
+    }
+    let Some(decision) = &played.decision else {
+        let fields = ["actions", "payoffs", "equilibrium", "nash", "policy", "explanation"];
+        fields.into_iter().for_each(|field| absent.because(field, subject.without));
+        return absent;
+    };
+    if let Err(why) = played.policy {
+        for field in ["actions.reward", "actions.policy_probability", "policy"] {
+            absent.because(field, why);
+        }
+    }
+    if decision.ranking.iter().any(|r| r.interval.is_none()) {
+        absent.because("actions.interval", "one_model");
+    }
+    played.unexplained(factor_groups).into_iter().for_each(|(field, why)| absent.because(field, why));
+    absent
+}
+
+fn ranked(response: &Ranked, decision: &Decision, policy: Option<&RewardedPolicy>) -> RankedAction {
+    let missed = decision.regret[response.action];
+    let probabilities = policy.map(|p| rounded_distribution(Move::ALL.map(|action| p.probabilities[action])));
     RankedAction {
         rank: u32::from(response.rank),
         action: shown(response.action),
         value: rounded(response.value),
         interval: response.interval.map(|i| PayoffInterval { low: rounded(i.low), high: rounded(i.high) }),
         best_response_share: Some(rounded(response.best_response_share)),
-        eliminated_by: response.eliminated_by.map(|e| Elimination {
-            kind: match e.kind {
-                EliminationKind::OutOfRange => Kinds::OutOfRange,
-                EliminationKind::Strict => Kinds::Strict,
-                EliminationKind::Weak => Kinds::Weak,
-                EliminationKind::Mixture => Kinds::Mixture,
-            },
-            round: u32::from(e.round),
-            by: (e.kind != EliminationKind::OutOfRange).then(|| strategy(&e.by)),
-        }),
-        reward: None,
-        policy_probability: None,
+        eliminated_by: response.eliminated_by.as_ref().map(elimination),
+        reward: policy.map(|p| rounded(p.rewards[response.action])),
+        policy_probability: probabilities.map(|all| all[response.action.index()]),
+        regret: Some(Regret { expected: rounded(missed.expected), largest: rounded(missed.largest) }),
     }
+}
+
+fn made_of(policy: &RewardedPolicy) -> Policy {
+    Policy {
+        source: policy.source,
+        beta: rounded(policy.beta),
+        reference: strategy(&policy.reference),
+        state: u32::from(policy.state),
+    }
+}
+
+fn nash(decision: &Decision) -> Vec<NashEquilibrium> {
+    let told = |found: &crate::decision::nash::NashEquilibrium| NashEquilibrium {
+        holder: strategy(&found.holder),
+        crowd: strategy(&found.crowd),
+        symmetric: found.symmetric,
+    };
+    decision.equilibrium.nash.iter().map(told).collect()
 }
 
 fn payoffs(decision: &Decision) -> Payoffs {
@@ -86,10 +115,7 @@ fn equilibrium(decision: &Decision) -> Equilibrium {
         concept: "logit_quantal_response".to_owned(),
         precision: response.precision,
         strategy: strategy(&response.probabilities),
+        net_demand: Some(rounded(response.net_demand)),
+        residual: Some(rounded_to(response.residual, RESIDUAL_DECIMALS)),
     }
-}
-
-fn strategy(mixed: &MixedStrategy) -> Strategy {
-    let [sell, hold, buy] = rounded_distribution(Move::ALL.map(|a| mixed[a]));
-    Strategy { sell, hold, buy }
 }

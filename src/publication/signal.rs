@@ -1,6 +1,5 @@
 //! The signal of an instrument: the game's answer with the numbers it rests on.
 
-use crate::decision::action::Action as Move;
 use crate::decision::holder::{Holder as Player, HolderType as PlayerType};
 use crate::decision::signal::{Basis as Argument, Decision, SignalInputs, decide};
 use crate::forecast::attribution::Unattributed;
@@ -12,9 +11,12 @@ use crate::opinion::rating::Grades;
 use crate::opinion::signal::{Action, Attribution, Basis, Holder, HolderType, Signal, Verdicts};
 use crate::publication::forecast::{SIGNAL_LEVEL, Subject};
 use crate::publication::header::{About, Absent, Header};
+use crate::publication::played::{Played, shown};
 
 /// What a signal says besides the game's answer.
 pub struct Beside<'a> {
+    /// The game and what is known of it.
+    pub played: &'a Played,
     /// The grades of the rating.
     pub grades: Grades,
     /// The verdicts, where there are any.
@@ -42,17 +44,23 @@ pub fn play(forecast: &InstrumentForecast, settings: &ForecastSettings) -> Optio
 
 /// Forms the signal.
 #[must_use]
-pub fn signal(header: &Header, subject: &Subject<'_>, decision: Option<&Decision>, beside: Beside<'_>) -> Signal {
-    let Beside { grades, verdicts, attribution, other_attributions, previous } = beside;
+pub fn signal(header: &Header, subject: &Subject<'_>, beside: Beside<'_>) -> Signal {
+    let Beside { played, grades, verdicts, attribution, other_attributions, previous } = beside;
+    let decision = played.decision.as_ref();
     let known = subject.forecast.filter(|_| decision.is_some());
     let mut absent = Absent::default();
-    absent.because("confidence", reason::NOT_COMPUTED_YET);
+    let confidence = if decision.is_some() { played.confidence } else { Err(subject.without) };
+    if let Err(why) = confidence {
+        absent.because("confidence", why);
+    }
     let (attribution, unattributed) = match attribution {
         Ok(attribution) => (known.map(|_| attribution), subject.without.to_owned()),
         Err(Unattributed::NoForecast) => (None, subject.without.to_owned()),
         Err(why) => (None, why.to_string()),
     };
-    let attribution = absent.or_because(attribution, "attribution", unattributed);
+    let attribution = absent.or_because(attribution, "attribution", &unattributed);
+    let factor_groups = attribution.as_ref().ok_or(unattributed.as_str());
+    let explanation = played.explanation(factor_groups);
     if verdicts.is_none() {
         absent.because("predictability", "see_predictability");
     }
@@ -66,6 +74,7 @@ pub fn signal(header: &Header, subject: &Subject<'_>, decision: Option<&Decision
             "interval",
             "price",
             "volatility",
+            "explanation",
         ];
         fields.into_iter().for_each(|field| absent.because(field, subject.without));
     }
@@ -82,13 +91,14 @@ pub fn signal(header: &Header, subject: &Subject<'_>, decision: Option<&Decision
     if changed_on.is_none() {
         absent.because("changed_on", subject.without);
     }
+    played.unexplained(factor_groups).into_iter().for_each(|(field, why)| absent.because(field, why));
     let about =
         About { kind: Kind::Signal, symbol: Some(subject.symbol), horizon: subject.horizon, sources: subject.sources };
     Signal {
         action,
         basis: decision.map(|d| basis(d.basis)),
         dominance_share: decision.map(|d| rounded(d.dominance_share)),
-        confidence: None,
+        confidence: confidence.ok().map(rounded),
         holder: holder(),
         probability_up: known.map(|f| rounded(f.probability_up)),
         expected_return: known.map(|f| rounded(f.mean)),
@@ -97,6 +107,7 @@ pub fn signal(header: &Header, subject: &Subject<'_>, decision: Option<&Decision
         volatility: known.and_then(|_| subject.volatility()),
         predictability: verdicts,
         rating: grades,
+        explanation,
         attribution,
         other_attributions: if known.is_some() { other_attributions } else { vec![] },
         changed_on,
@@ -110,16 +121,6 @@ pub fn signal(header: &Header, subject: &Subject<'_>, decision: Option<&Decision
 pub fn holder() -> Holder {
     let player = Player::usual(PlayerType::Holder);
     Holder { kind: HolderType::Holder, exposure: i32::from(player.exposure()) }
-}
-
-/// The action in the words of the answers.
-#[must_use]
-pub fn shown(action: Move) -> Action {
-    match action {
-        Move::Sell => Action::Sell,
-        Move::Hold => Action::Hold,
-        Move::Buy => Action::Buy,
-    }
 }
 
 /// The argument in the words of the answers.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
 use crate::market::bar::Day;
-use crate::store::{StoreError, hash_column};
+use crate::store::{StoreError, comparisons, hash_column};
 
 /// A model as stored.
 #[derive(Debug, Clone)]
@@ -33,6 +33,9 @@ pub struct StoredModel {
     pub artifact: Option<Vec<u8>>,
     /// Scores against the benchmarks.
     pub scores: Value,
+    /// JSON lines: the comparisons that its rewards were learnt from, if there are any. Stored beside the model, where
+    /// [`comparisons::find`] reads them; [`find`] leaves them there.
+    pub comparisons: Option<Vec<u8>>,
 }
 
 /// What is said of a model without its weights and its state.
@@ -153,9 +156,12 @@ async fn keep(connection: &mut PgConnection, model: &StoredModel) -> Result<(), 
         &model.sha256()[..],
         model.scores
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    match &model.comparisons {
+        Some(lines) => comparisons::keep(connection, &model.model_id, lines).await,
+        None => Ok(()),
+    }
 }
 
 /// The model of that name; its bytes are checked against the SHA-256 stored with it.
@@ -183,6 +189,7 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
         state: row.state,
         artifact: row.artifact,
         scores: row.scores,
+        comparisons: None,
     };
     if model.sha256()[..] != row.sha256[..] {
         return Err(StoreError::Row(format!(

@@ -78,6 +78,7 @@ fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
             "confidence",
             "dominance_share",
             "expected_return",
+            "explanation",
             "holder",
             "interval",
             "other_attributions",
@@ -89,7 +90,7 @@ fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
             "volatility",
         ],
         "rating" => &["basis", "changed_on", "components", "long_term", "outlook", "previous", "short_term"],
-        "ranking" => &["actions", "equilibrium", "holder", "payoffs", "responses"],
+        "ranking" => &["actions", "equilibrium", "explanation", "holder", "nash", "payoffs", "policy", "responses"],
         "ranks" => &["ranks"],
         "predictability" => &["short_term", "long_term"],
         _ => &["intervals", "mean", "price", "price_quantiles", "probability_up", "quantiles", "volatility"],
@@ -104,7 +105,7 @@ fn check_nulls(row: &LedgerRow) {
     let mut nulls = vec![];
     collect_nulls(&said, String::new(), &mut nulls);
     // What is null because there is nothing to say.
-    let speaking = ["actions.eliminated_by", "actions.eliminated_by.by"];
+    let speaking = ["actions.eliminated_by", "actions.eliminated_by.by", "explanation.eliminations.by"];
     for path in nulls.iter().filter(|p| !speaking.contains(&p.as_str()) && !p.ends_with(".reason")) {
         let given = |reason: &String| path == reason || path.starts_with(&format!("{reason}."));
         let reasons = said["reasons"].as_object().unwrap();

@@ -278,7 +278,8 @@ async fn every_answer_is_found_in_the_ledger_by_its_reader(options: PgPoolOption
         "/ranks?horizon=4w",
         "/predictability/SIM-NOISE?horizon=1w",
     ] {
-        let served = service.found(path).await;
+        let explained = format!("{path}{}explain=true", if path.contains('?') { '&' } else { '?' });
+        let served = service.found(&explained).await;
         assert_eq!((&served["simulated"], &served["as_of"]), (&json!(true), &json!("2024-09-30")), "{path}");
         let sequence = served["ledger"]["sequence"].as_i64().unwrap();
         let entry = service.found(&format!("/ledger/{sequence}")).await;
@@ -360,6 +361,7 @@ async fn opinions_as_of_a_day_are_those_published_by_its_end(options: PgPoolOpti
         state: vec![],
         artifact: None,
         scores: json!({}),
+        comparisons: None,
     };
     models::insert(&store.pool, &model).await.unwrap();
     publish_signal(store, "2024-09-30T21:00:00Z", "hold").await;

@@ -65,6 +65,7 @@ async fn write_model(store: &Store) {
         state: b"{}".to_vec(),
         artifact: None,
         scores: json!({}),
+        comparisons: None,
     };
     models::insert(&store.pool, &model).await.unwrap();
 }
@@ -156,6 +157,8 @@ async fn the_service_may_only_add(options: PgPoolOptions, connect: PgConnectOpti
         "delete from publications",
         "update models set scores = '{}'",
         "delete from models",
+        "update comparison_data set rows = 0",
+        "delete from comparison_data",
         "update bars set close = 1",
         "delete from bars",
         "update actions set split = 1",

@@ -4,6 +4,7 @@
 
 mod answers;
 mod architecture;
+mod comparisons;
 mod http;
 mod imports;
 mod ledger;

@@ -24,6 +24,7 @@ fn model(model_id: &str, artifact: Option<&[u8]>, scores: Value) -> StoredModel 
         state: b"{\"secret\":\"state\"}".to_vec(),
         artifact: artifact.map(<[u8]>::to_vec),
         scores,
+        comparisons: None,
     }
 }
 
