@@ -103,12 +103,14 @@ pub enum Kind {
     Forecast,
     /// [`crate::opinion::predictability::Predictability`].
     Predictability,
+    /// [`crate::opinion::process::Process`].
+    Process,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Signal, Self::Rating, Self::Ranking, Self::Ranks, Self::Forecast, Self::Predictability];
+    pub const ALL: [Self; 7] =
+        [Self::Signal, Self::Rating, Self::Ranking, Self::Ranks, Self::Forecast, Self::Predictability, Self::Process];
 
     /// The word used in the ledger and in JSON.
     #[must_use]
@@ -120,15 +122,16 @@ impl Kind {
             Self::Ranks => "ranks",
             Self::Forecast => "forecast",
             Self::Predictability => "predictability",
+            Self::Process => "process",
         }
     }
 
-    /// The horizon under which an opinion is filed and found. Ratings and verdicts have terms of their own, so every
-    /// horizon has the same one.
+    /// The horizon under which an opinion is filed and found. Ratings and verdicts have terms of their own, and processes
+    /// steps, so every horizon has the same one.
     #[must_use]
     pub fn filed_under(self, horizon: Horizon) -> Horizon {
         match self {
-            Self::Rating | Self::Predictability => Horizon::FourWeeks,
+            Self::Rating | Self::Predictability | Self::Process => Horizon::FourWeeks,
             Self::Signal | Self::Ranking | Self::Ranks | Self::Forecast => horizon,
         }
     }
