@@ -76,19 +76,28 @@ pub mod scenario {
     pub mod windows;
 }
 
-/// What to do: the game of a holder against models and crowd.
+/// What to do: the holder's decision process, and the game against models and crowd.
 pub mod decision {
     pub mod action;
     pub mod bisection;
     pub mod dominance;
     pub mod equilibrium;
     pub mod explanation;
+    pub mod finite_process;
+    #[cfg(test)]
+    mod finite_process_tests;
     pub mod game;
     pub mod holder;
     pub mod liquidity;
+    pub mod market_process;
     pub mod nash;
+    mod posterior;
+    pub mod process;
+    #[cfg(test)]
+    mod process_tests;
     pub mod ranking;
     pub mod signal;
+    mod weekly_solver;
 }
 
 /// How likely a default is, and the grade that says so.
@@ -196,6 +205,7 @@ pub mod forecast {
     pub mod examination;
     pub mod folds;
     pub mod members;
+    pub mod next_state;
     pub mod past_games;
     pub mod payoffs;
     pub mod players;
@@ -223,6 +233,7 @@ pub mod opinion {
     pub mod explanation;
     pub mod forecast;
     pub mod predictability;
+    pub mod process;
     pub mod provenance;
     pub mod ranking;
     pub mod ranks;
@@ -267,6 +278,8 @@ pub mod publication {
     pub mod numbers;
     pub mod played;
     pub mod predictability;
+    pub mod process;
+    pub mod process_explanation;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;

@@ -1,7 +1,7 @@
 //! A history with the columns that every forecast reads, computed once. Each value at a session looks at no later row,
 //! so one preparation serves every decision day of a walk.
 
-use crate::decision::liquidity::{Liquidity, Traded, liquidity};
+use crate::decision::liquidity::{LIQUIDITY_SESSIONS, Liquidity, Traded, liquidity};
 use crate::evaluation::outcomes::expanding_base_rate;
 use crate::features::universe::Universe;
 use crate::features::windows::JointSums;
@@ -17,8 +17,6 @@ const LONG_RUN_SESSIONS: usize = 1260;
 const LONG_RUN_RETURNS: f64 = 252.0;
 /// Sessions of the beta.
 const BETA_SESSIONS: usize = 252;
-/// Sessions over which trading is measured: a quarter.
-const TRADED_SESSIONS: usize = 63;
 /// Returns that an average drift needs.
 const DRIFT_RETURNS: usize = 252;
 /// An instrument without a bar for more sessions than this has stopped.
@@ -126,9 +124,9 @@ impl Prepared {
     #[must_use]
     pub fn liquidity(&self, session: usize, (cost, impact): (f64, f64)) -> Vec<Liquidity> {
         let traded = |i: usize| {
-            let dollar_volume = self.dollar_volume[i].mean_of_most(session, TRADED_SESSIONS)?;
-            let daily_volatility = self.squared[i].mean_of_most(session, TRADED_SESSIONS)?.sqrt();
-            Some(Traded { dollar_volume, daily_volatility })
+            let dollar_volume = self.dollar_volume[i].mean_of_most(session, LIQUIDITY_SESSIONS)?;
+            let volatility = self.squared[i].mean_of_most(session, LIQUIDITY_SESSIONS)?.sqrt();
+            (volatility > 0.0 && dollar_volume > 0.0).then_some(Traded { volatility, dollar_volume })
         };
         let alive: Vec<usize> = self.alive(session);
         let mut of_all = vec![None; self.history.instruments.len()];

@@ -103,7 +103,7 @@ pub enum Kind {
     Forecast,
     /// [`crate::opinion::predictability::Predictability`].
     Predictability,
-    /// The decision process of one instrument.
+    /// [`crate::opinion::process::Process`].
     Process,
     /// The models ranked over the universe.
     Responses,
