@@ -1,7 +1,7 @@
 //! A history with the columns that every forecast reads, computed once. Each value at a session looks at no later row,
 //! so one preparation serves every decision day of a walk.
 
-use crate::decision::liquidity::{LIQUIDITY_SESSIONS, Liquidity, Traded, liquidity};
+use crate::decision::liquidity::{Liquidity, Traded, TradedColumns, liquidity};
 use crate::evaluation::outcomes::expanding_base_rate;
 use crate::features::universe::Universe;
 use crate::features::windows::JointSums;
@@ -34,7 +34,6 @@ pub struct Prepared {
     against_market: Vec<JointSums>,
     squared: Vec<RunningSums>,
     returns: Vec<RunningSums>,
-    dollar_volume: Vec<RunningSums>,
     base_rates: [Vec<Option<f64>>; 5],
 }
 
@@ -49,12 +48,8 @@ impl Prepared {
         let squares = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().map(|r| r * r)));
         let squared = squares.collect();
         let returns = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().copied())).collect();
-        let traded = |i: &InstrumentHistory| {
-            RunningSums::new(i.close.iter().zip(&i.volume).map(|(close, volume)| close * volume))
-        };
-        let dollar_volume = history.instruments.iter().map(traded).collect();
         let base_rates = Horizon::ALL.map(|h| expanding_base_rate(&history, h.sessions()));
-        Self { history, universe, inputs, against_market, squared, returns, dollar_volume, base_rates }
+        Self { history, universe, inputs, against_market, squared, returns, base_rates }
     }
 
     /// Number of sessions.
@@ -124,9 +119,8 @@ impl Prepared {
     #[must_use]
     pub fn liquidity(&self, session: usize, (cost, impact): (f64, f64)) -> Vec<Liquidity> {
         let traded = |i: usize| {
-            let dollar_volume = self.dollar_volume[i].mean_of_most(session, LIQUIDITY_SESSIONS)?;
-            let volatility = self.squared[i].mean_of_most(session, LIQUIDITY_SESSIONS)?.sqrt();
-            (volatility > 0.0 && dollar_volume > 0.0).then_some(Traded { volatility, dollar_volume })
+            let InstrumentHistory { close, volume, log_return, .. } = &self.history.instruments[i];
+            Traded::until(&TradedColumns { close, volume, log_return }, session)
         };
         let alive: Vec<usize> = self.alive(session);
         let mut of_all = vec![None; self.history.instruments.len()];
