@@ -80,14 +80,24 @@ pub mod scenario {
 pub mod decision {
     pub mod action;
     pub mod bisection;
+    pub mod comparison;
+    pub mod confidence;
+    pub mod contest;
     pub mod dominance;
     pub mod equilibrium;
     pub mod explanation;
     pub mod game;
     pub mod holder;
     pub mod nash;
+    pub mod policy;
+    pub mod quarter;
     pub mod ranking;
     pub mod signal;
+    pub mod standings;
+    pub mod strength;
+    #[cfg(test)]
+    mod strength_tests;
+    pub mod tournament;
 }
 
 /// How likely a default is, and the grade that says so.
@@ -143,6 +153,7 @@ pub mod evaluation {
     pub mod scorecard_tables;
     pub mod scores;
     pub mod sharpe;
+    pub mod short_series;
     pub mod split;
     pub mod verdict;
     pub mod volatility_scorecard;
@@ -209,6 +220,7 @@ pub mod opinion {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod responses;
     pub mod schemas;
     pub mod served;
     pub mod signal;
@@ -251,6 +263,7 @@ pub mod publication {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod responses;
     pub mod signal;
 }
 
