@@ -80,6 +80,9 @@ pub mod scenario {
 pub mod decision {
     pub mod action;
     pub mod bisection;
+    pub mod comparison;
+    pub mod confidence;
+    pub mod contest;
     pub mod dominance;
     pub mod equilibrium;
     pub mod explanation;
@@ -91,12 +94,19 @@ pub mod decision {
     pub mod liquidity;
     pub mod market_process;
     pub mod nash;
+    pub mod policy;
     mod posterior;
     pub mod process;
     #[cfg(test)]
     mod process_tests;
+    pub mod quarter;
     pub mod ranking;
     pub mod signal;
+    pub mod standings;
+    pub mod strength;
+    #[cfg(test)]
+    mod strength_tests;
+    pub mod tournament;
     mod weekly_solver;
 }
 
@@ -154,6 +164,7 @@ pub mod evaluation {
     pub mod scorecard_tables;
     pub mod scores;
     pub mod sharpe;
+    pub mod short_series;
     pub mod split;
     pub mod verdict;
     pub mod volatility_scorecard;
@@ -213,6 +224,7 @@ pub mod forecast {
     #[cfg(test)]
     mod predictability_tests;
     pub mod prepared;
+    pub mod responses;
     pub mod samples;
     pub mod school;
     pub mod settings;
@@ -238,6 +250,7 @@ pub mod opinion {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod responses;
     pub mod schemas;
     pub mod served;
     pub mod signal;
@@ -274,6 +287,7 @@ pub mod publication {
     pub mod attribution;
     pub mod compose;
     pub mod forecast;
+    pub mod game;
     pub mod header;
     pub mod numbers;
     pub mod played;
@@ -283,6 +297,7 @@ pub mod publication {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod responses;
     pub mod signal;
 }
 

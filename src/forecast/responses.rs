@@ -11,10 +11,12 @@ use crate::decision::confidence::{BootstrapRule, RESAMPLES, ServedDays, confiden
 use crate::decision::contest::{ContestDay, ContestError, Game, GameRule, Response, play_games, response_digest};
 use crate::decision::quarter::Quarter;
 use crate::decision::standings::Standings;
-use crate::forecast::next_state::NextStateSeat;
-use crate::forecast::past_games::{PastDay, PastGames, PastRow};
+use crate::features::states::MarketStates;
+use crate::forecast::next_state::{NextStateSeat, judge_next_state};
+use crate::forecast::past_games::{PastDay, PastGames, PastRequest, PastRow, past_games};
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
+use crate::forecast::training::FitError;
 use crate::learning::reward::{RewardError, RewardModel, RewardPair, RewardSettings, train_reward};
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
@@ -51,6 +53,49 @@ pub enum ResponsesError {
     /// The reward model could not be trained.
     #[error(transparent)]
     Reward(#[from] RewardError),
+}
+
+/// What was learnt, and the comparisons that the rewards were learnt from.
+#[derive(Debug, Clone, Default)]
+pub struct Learnt {
+    /// What is kept with a model.
+    pub responses: Responses,
+    /// By horizon, quarter, state and pair.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// Plays all games of the past and learns from them.
+///
+/// # Errors
+/// [`FitError`] when a fold cannot be read or the reward model cannot be trained.
+pub fn learn(request: &PastRequest<'_>, settings: &ForecastSettings) -> Result<Learnt, FitError> {
+    let (prepared, until) = (request.prepared, request.until);
+    let mut learnt = Learnt::default();
+    let instruments = &prepared.history.instruments;
+    let mut confident = vec![[PerAction::default(); 5]; instruments.len()];
+    for games in past_games(request, &Horizon::ALL)? {
+        let horizon = games.horizon;
+        let has_games = GAME_HORIZONS.contains(&horizon);
+        let contest =
+            has_games.then(|| Contest::of(prepared, &games, until)).transpose().map_err(ResponsesError::from)?;
+        if let Some(contest) = &contest {
+            learnt.responses.standings[horizon.index()] = Some(contest.standings(until));
+            learnt.comparisons.extend(comparisons(prepared, &games, until));
+        }
+        let served = served_actions(&games, contest.as_ref(), settings);
+        let of_horizon = confidences(instruments.len(), &games, &served, settings.seed);
+        confident.iter_mut().zip(of_horizon).for_each(|(all, of_horizon)| all[horizon.index()] = of_horizon);
+    }
+    let symbols = instruments.iter().map(|i| i.instrument.symbol.clone());
+    learnt.responses.confidence = symbols.zip(confident).collect();
+    if !learnt.comparisons.is_empty() {
+        learnt.responses.reward = Some(reward(&learnt.comparisons, settings.seed).map_err(ResponsesError::from)?);
+    }
+    if let Some((walker, _)) = request.recipe {
+        let states = MarketStates::new(&prepared.history);
+        learnt.responses.next_state = judge_next_state(walker, &states, settings.prior_weeks);
+    }
+    Ok(learnt)
 }
 
 /// The games between the players at one horizon, by quarter.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::verdict::Predictability;
+use crate::forecast::responses::Responses;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::walk::VolatilityWalk;
 use crate::market::bar::Day;
@@ -14,7 +15,7 @@ use crate::opinion::envelope::{NETWORK, Sources};
 use crate::scenario::conformal::QuantileMap;
 
 /// Version of the stored form; another version refuses to load.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 /// The stored state of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct ModelState {
     pub year_log_error: Option<f64>,
     /// What is predictable about each instrument, by the record to [`ModelState::fitted_until`].
     pub verdicts: BTreeMap<Symbol, Predictability>,
+    /// What was learnt from the games of the past.
+    pub responses: Responses,
     /// Configured numbers.
     pub settings: ForecastSettings,
 }
@@ -72,6 +75,7 @@ impl ModelState {
             network_maps: [const { None }; 5],
             year_log_error: self.year_log_error,
             verdicts: BTreeMap::new(),
+            responses: Responses::default(),
             settings: self.settings,
         }
     }

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::decision::comparison::Comparison;
 use crate::evaluation::verdict::Predictability;
 use crate::forecast::audition::HeadDecisions;
 use crate::forecast::canaries::{self, Canary, Trial};
 use crate::forecast::examination::{HeadNonInferiority, HorizonSignificance, compare_weights, volatility_significance};
-use crate::forecast::folds::ShelfError;
+use crate::forecast::folds::{FoldShelf, ShelfError};
+use crate::forecast::past_games::PastRequest;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::responses::{Learnt, Responses, ResponsesError, learn};
 use crate::forecast::school::FIRST_FOLD;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::state::{ModelState, STATE_VERSION, Seats};
@@ -61,15 +64,17 @@ pub struct FittedModel {
     pub non_inferiority: Vec<HeadNonInferiority>,
     /// Whether each factor group matters to the volatility that was said out of sample.
     pub significance: Vec<HorizonSignificance>,
+    /// What the reward model learnt from.
+    pub comparisons: Vec<Comparison>,
 }
 
 impl FittedModel {
     /// The same with the benchmarks alone: what may be served when the network must not be promoted.
     #[must_use]
     pub fn benchmarks_alone(&self) -> Self {
-        let verdicts = self.state.verdicts.clone();
+        let (verdicts, responses) = (self.state.verdicts.clone(), self.state.responses.clone());
         Self {
-            state: ModelState { verdicts, ..self.state.benchmarks() },
+            state: ModelState { verdicts, responses, ..self.state.benchmarks() },
             network: None,
             without_network: Some("canaries_failed"),
             decisions: self.decisions.clone(),
@@ -78,6 +83,7 @@ impl FittedModel {
             canaries: self.canaries.clone(),
             non_inferiority: self.non_inferiority.clone(),
             significance: vec![],
+            comparisons: self.comparisons.clone(),
         }
     }
 
@@ -105,6 +111,9 @@ pub enum FitError {
     /// The folds of the past could not be reached.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
+    /// Nothing could be learnt from the games of the past.
+    #[error(transparent)]
+    Responses(#[from] ResponsesError),
     /// There is nothing to fit on.
     #[error("the history has no session")]
     Empty,
@@ -125,6 +134,8 @@ pub enum FitStep {
     Training,
     /// Canaries are sent, weights compared, verdicts given.
     Canaries,
+    /// The games of the past are played.
+    Games,
 }
 
 /// Fits benchmarks and network on all rows of a history, the seats by the record of the recipe's folds.
@@ -141,13 +152,14 @@ pub fn fit_model(
     let last = prepared.sessions().checked_sub(1).ok_or(FitError::Empty)?;
     step(FitStep::Benchmarks);
     let state = fit_benchmarks(prepared, request, last);
+    let fit = Fit { prepared, request, shelf: folds.shelf, step };
     let reason = match () {
         () if request.recipe.members == 0 => Some("no_members_configured"),
         () if last < FIRST_FOLD => Some("insufficient_history"),
         () => None,
     };
     if let Some(reason) = reason {
-        return Ok(without_network(prepared, state, None, reason));
+        return fit.without_network(state, None, reason);
     }
     step(FitStep::Features);
     let mut walker = Walker::begin(prepared, request, folds, &state, last);
@@ -157,76 +169,104 @@ pub fn fit_model(
     step(FitStep::Gate);
     walker.settle(last)?;
     let (Some(school), false) = (&walker.school, walker.record.rows.is_empty()) else {
-        return Ok(without_network(prepared, state, None, NOT_WALKED));
+        return fit.without_network(state, None, NOT_WALKED);
     };
     step(FitStep::Training);
     let network = match school.train(last, request, request.data_hash.clone(), control) {
         Ok(network) => network.with_shrink(walker.standing().shares),
         Err(TrainingError::Dataset(DatasetError::EmptySpan { .. })) => {
-            return Ok(without_network(prepared, state, Some(&walker), "insufficient_history"));
+            return fit.without_network(state, Some(&walker), "insufficient_history");
         }
         Err(error) => return Err(error.into()),
     };
     step(FitStep::Canaries);
     let newest_fold = walker.network()?;
-    with_network(prepared, request, state, &walker, (network, newest_fold))
+    fit.with_network(state, &walker, (network, newest_fold))
 }
 
-fn without_network(
-    prepared: &Prepared,
-    state: ModelState,
-    walker: Option<&Walker<'_>>,
-    reason: &'static str,
-) -> FittedModel {
-    let verdicts = verdicts_by_symbol(prepared, &state, walker);
-    FittedModel {
-        state: ModelState { verdicts, ..state },
-        network: None,
-        without_network: Some(reason),
-        decisions: vec![],
-        shares: [0.0; HEADS],
-        relative_loss: [1.0; HEADS],
-        canaries: vec![],
-        non_inferiority: vec![],
-        significance: vec![],
+/// What the end of a fit needs.
+struct Fit<'a> {
+    prepared: &'a Prepared,
+    request: &'a FitRequest<'a>,
+    shelf: &'a dyn FoldShelf,
+    step: &'a dyn Fn(FitStep),
+}
+
+impl Fit<'_> {
+    fn without_network(
+        &self,
+        state: ModelState,
+        walker: Option<&Walker<'_>>,
+        reason: &'static str,
+    ) -> Result<FittedModel, FitError> {
+        let learnt = self.learn(&state, None)?;
+        let verdicts = verdicts_by_symbol(self.prepared, &state, walker);
+        Ok(FittedModel {
+            state: ModelState { verdicts, responses: learnt.responses, ..state },
+            network: None,
+            without_network: Some(reason),
+            decisions: vec![],
+            shares: [0.0; HEADS],
+            relative_loss: [1.0; HEADS],
+            canaries: vec![],
+            non_inferiority: vec![],
+            significance: vec![],
+            comparisons: learnt.comparisons,
+        })
     }
-}
 
-fn with_network(
-    prepared: &Prepared,
-    request: &FitRequest<'_>,
-    state: ModelState,
-    walker: &Walker<'_>,
-    (network, newest_fold): (TrainedModel, Option<TrainedModel>),
-) -> Result<FittedModel, FitError> {
-    let standing = walker.standing();
-    let school = walker.school.as_ref().ok_or(FitError::Empty)?;
-    let canaries = canaries::send(&Trial {
-        prepared,
-        benchmark: &state.harx2,
-        school,
-        recipe: request.recipe,
-        relative_loss: &standing.relative_loss,
-        record_days: walker.record.day_count(),
-        seed: request.settings.seed,
-    })?;
-    let non_inferiority = compare_weights(walker, &network)?;
-    let significance = match &newest_fold {
-        Some(fold) => volatility_significance(walker, fold, request.settings.seed)?,
-        None => vec![],
-    };
-    let verdicts = verdicts_by_symbol(prepared, &state, Some(walker));
-    Ok(FittedModel {
-        state: ModelState { seats: standing.seats, network_maps: standing.maps.clone(), verdicts, ..state },
-        network: Some(network),
-        without_network: None,
-        shares: standing.shares,
-        relative_loss: standing.relative_loss,
-        decisions: walker.decisions.clone(),
-        canaries,
-        non_inferiority,
-        significance,
-    })
+    fn with_network(
+        &self,
+        state: ModelState,
+        walker: &Walker<'_>,
+        (network, newest_fold): (TrainedModel, Option<TrainedModel>),
+    ) -> Result<FittedModel, FitError> {
+        let (prepared, standing) = (self.prepared, walker.standing());
+        let seed = self.request.settings.seed;
+        let school = walker.school.as_ref().ok_or(FitError::Empty)?;
+        let canaries = canaries::send(&Trial {
+            prepared,
+            benchmark: &state.harx2,
+            school,
+            recipe: self.request.recipe,
+            relative_loss: &standing.relative_loss,
+            record_days: walker.record.day_count(),
+            seed,
+        })?;
+        let non_inferiority = compare_weights(walker, &network)?;
+        let significance = match &newest_fold {
+            Some(fold) => volatility_significance(walker, fold, seed)?,
+            None => vec![],
+        };
+        let verdicts = verdicts_by_symbol(prepared, &state, Some(walker));
+        let learnt = self.learn(&state, Some(walker))?;
+        let network_maps = standing.maps.clone();
+        let responses = learnt.responses;
+        Ok(FittedModel {
+            state: ModelState { seats: standing.seats, network_maps, verdicts, responses, ..state },
+            network: Some(network),
+            without_network: None,
+            shares: standing.shares,
+            relative_loss: standing.relative_loss,
+            decisions: walker.decisions.clone(),
+            canaries,
+            non_inferiority,
+            significance,
+            comparisons: learnt.comparisons,
+        })
+    }
+
+    fn learn(&self, benchmarks: &ModelState, walker: Option<&Walker<'_>>) -> Result<Learnt, FitError> {
+        (self.step)(FitStep::Games);
+        let past = PastRequest {
+            prepared: self.prepared,
+            benchmarks,
+            recipe: walker.map(|walker| (walker, self.shelf)),
+            members: self.request.recipe.members,
+            until: self.prepared.sessions() - 1,
+        };
+        learn(&past, &self.request.settings)
+    }
 }
 
 fn verdicts_by_symbol(
@@ -253,6 +293,7 @@ pub fn fit_benchmarks(prepared: &Prepared, request: &FitRequest<'_>, until: usiz
         seats: [Seats::default(); 5],
         network_maps: [const { None }; 5],
         verdicts: BTreeMap::new(),
+        responses: Responses::default(),
         settings: request.settings,
     }
 }

@@ -217,6 +217,7 @@ fn doing(step: FitStep) -> &'static str {
         FitStep::Gate => "judging the record out of sample",
         FitStep::Training => "training the network",
         FitStep::Canaries => "sending canaries, giving verdicts",
+        FitStep::Games => "playing the games of the past",
     }
 }
 
