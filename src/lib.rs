@@ -293,6 +293,7 @@ pub mod publication {
     pub mod played;
     pub mod predictability;
     pub mod process;
+    pub mod process_day;
     pub mod process_explanation;
     pub mod ranking;
     pub mod ranks;

@@ -35,6 +35,12 @@ impl MarketStates {
         *self.states.get(instrument)?.get(session)?
     }
 
+    /// States of an instrument by session; empty for one that is not there.
+    #[must_use]
+    pub fn of(&self, instrument: usize) -> &[Option<u8>] {
+        self.states.get(instrument).map_or(&[], Vec::as_slice)
+    }
+
     /// State five sessions later; `None` until that session is part of the history.
     #[must_use]
     pub fn next_state(&self, instrument: usize, session: usize) -> Option<u8> {

@@ -60,7 +60,8 @@ fn gains(walker: &Walker<'_>, states: &MarketStates, kappa: f64) -> Option<Vec<(
             tallies.resize_with(instrument + 1, Tally::default);
         }
         tallies[instrument].advance(states, instrument, session);
-        let Some(gain) = gain(walker, record, k, (states.state(instrument, session), &tallies[instrument], kappa)) else {
+        let Some(gain) = gain(walker, record, k, (states.state(instrument, session), &tallies[instrument], kappa))
+        else {
             continue;
         };
         match by_day.last_mut().filter(|day| day.0 == session) {

@@ -120,9 +120,11 @@ impl Contest {
         let sessions = &prepared.history.sessions;
         let known = known_from(prepared, past);
         let day = |day: &PastDay| ContestDay { day: sessions[day.session], responses: responses(day, &past.players) };
-        let days: Vec<ContestDay> = past.days.iter().map(day).filter(|d| d.responses.iter().any(Option::is_some)).collect();
+        let days: Vec<ContestDay> =
+            past.days.iter().map(day).filter(|d| d.responses.iter().any(Option::is_some)).collect();
         let games = play_games(&past.players, &days, &rule)?.into_iter();
-        let games = games.filter_map(|game| Some((*known.get(&game.quarter)?, game))).filter(|(from, _)| *from <= until);
+        let games =
+            games.filter_map(|game| Some((*known.get(&game.quarter)?, game))).filter(|(from, _)| *from <= until);
         Ok(Self { players: past.players.clone(), rule, games: games.collect() })
     }
 

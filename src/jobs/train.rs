@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::config::{RecipeConfig, SharingKind, WeightingKind};
+use crate::decision::comparison::to_jsonl;
 use crate::decision::signal::GameSettings;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
@@ -30,7 +31,7 @@ use crate::store::pool;
 
 /// Version of the code, kept with models and entries: the release, and the version of the answers. The part after `+` is
 /// raised by hand with every change that gives other bytes for the same inputs, so that a replay names what it needs.
-pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+3");
 
 /// How a training goes about the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +54,9 @@ pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::
         "the store holds no prices; import some first: forecastd import FOLDER"
     );
     let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
-    let config = config.clone();
-    let outcome = tokio::task::spawn_blocking(move || fit(loaded, &config, cutoff, &shelf, past)).await??;
+    let (config, simulated) = (config.clone(), store.simulated);
+    let outcome =
+        tokio::task::spawn_blocking(move || fit(loaded, &config, (cutoff, simulated), &shelf, past)).await??;
     let model_id = outcome.model.model_id.clone();
     match outcome.refusal {
         None => models::insert(&store.pool, &outcome.model).await?,
@@ -119,7 +121,7 @@ pub fn recipe(config: &RecipeConfig) -> Recipe {
 fn fit(
     loaded: LoadedHistory,
     config: &RecipeConfig,
-    cutoff: DateTime<Utc>,
+    (cutoff, simulated): (DateTime<Utc>, bool),
     shelf: &StoreShelf,
     past: Past,
 ) -> anyhow::Result<Outcome> {
@@ -145,7 +147,7 @@ fn fit(
     })?;
     let refusal = fitted.refusal();
     phase.finish(&refusal.as_ref().map_or_else(|| summary(&fitted), |reason| format!("kept back: {reason}")));
-    let rows = (loaded.inputs_hash, cutoff);
+    let rows = (loaded.inputs_hash, cutoff, simulated);
     let model = stored(&fitted, &prepared, rows)?;
     let benchmarks = match &refusal {
         Some(_) => Some(stored(&fitted.benchmarks_alone(), &prepared, rows)?),
@@ -157,7 +159,7 @@ fn fit(
 fn stored(
     fitted: &FittedModel,
     prepared: &Prepared,
-    (inputs_hash, cutoff): ([u8; 32], DateTime<Utc>),
+    (inputs_hash, cutoff, simulated): ([u8; 32], DateTime<Utc>, bool),
 ) -> anyhow::Result<StoredModel> {
     let artifact = fitted.network.as_ref().map(Artifact::of).transpose()?;
     let record = fitted.network.as_ref().map(|n| json!({ "training": n.record, "recipe": n.recipe }));
@@ -175,7 +177,7 @@ fn stored(
         state: serde_json::to_vec(&fitted.state)?,
         artifact: artifact.map(Artifact::into_bytes),
         scores: scores(fitted, record),
-        comparisons: None,
+        comparisons: (!fitted.comparisons.is_empty()).then(|| to_jsonl(&fitted.comparisons, simulated).into_bytes()),
     };
     model.model_id = format!("{trained_until}.{}", &hex::encode(model.sha256())[..8]);
     Ok(model)
@@ -199,6 +201,8 @@ fn scores(fitted: &FittedModel, record: Option<serde_json::Value>) -> serde_json
         "canaries": (!fitted.canaries.is_empty()).then_some(&fitted.canaries),
         "non_inferiority": has_network.then_some(&fitted.non_inferiority),
         "attribution": has_network.then_some(&fitted.significance),
+        "next_state": fitted.state.responses.next_state,
+        "reward": fitted.state.responses.reward.as_ref().map(|r| &r.record),
         "without_network": fitted.without_network,
         "training": record,
     })

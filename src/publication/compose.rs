@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::features::price_basis::PriceBasis;
+use crate::features::states::MarketStates;
 use crate::forecast::attribution::MaskedForecasts;
 use crate::forecast::calibration::Calibration;
 use crate::forecast::day::{DayForecast, DayInputs, NetworkDay, forecast_day, forecast_ranks};
@@ -21,13 +22,16 @@ use crate::opinion::predictability::Predictability;
 use crate::opinion::signal::Action;
 use crate::publication::attribution::DayAttributions;
 use crate::publication::forecast::{Subject, forecast};
+use crate::publication::game::{GameDay, reward_record, standings};
 use crate::publication::header::{Header, Previous};
-use crate::publication::played::{Played, shown};
+use crate::publication::played::shown;
 use crate::publication::predictability::{Judged, predictability};
+use crate::publication::process_day::ProcessDay;
 use crate::publication::ranking::ranking;
 use crate::publication::ranks::{RankedUniverse, ranks};
 use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_instrument, short_rate};
-use crate::publication::signal::{Beside, play, signal};
+use crate::publication::responses::{ResponsesOfDay, responses};
+use crate::publication::signal::{Beside, signal};
 
 /// What a publication is composed from.
 pub struct PublicationInputs<'a> {
@@ -95,8 +99,18 @@ pub fn compose(inputs: &PublicationInputs<'_>, progress: &dyn Fn(Horizon)) -> Re
         }
     });
     let year = &days[Horizon::Year.index()].forecast;
+    let states = MarketStates::new(&prepared.history);
     let universe = Universe {
         session,
+        states: &states,
+        processes: &ProcessDay {
+            prepared,
+            state: inputs.state,
+            states: &states,
+            week: &days[Horizon::OneWeek.index()].forecast,
+            network,
+            session,
+        },
         ratings: &rate_all(inputs, &basis, session, year),
         rating_sources: &year.sources,
         verdicts: &judge_all(inputs, session, &days[RATING_HORIZON.index()].forecast.sources),
@@ -122,6 +136,8 @@ struct HorizonDay {
 /// What all horizons share, by instrument of the history.
 struct Universe<'a> {
     session: usize,
+    states: &'a MarketStates,
+    processes: &'a ProcessDay<'a>,
     ratings: &'a [Rated],
     rating_sources: &'a Sources,
     verdicts: &'a [Predictability],
@@ -204,6 +220,7 @@ fn add_horizon(
 ) -> Result<(), ComposeError> {
     let (prepared, header, session) = (inputs.prepared, inputs.header, universe.session);
     let sources = &at.forecast.sources;
+    let games = GameDay::new(inputs.state, horizon);
     let mut actions: BTreeMap<Symbol, Action> = BTreeMap::new();
     for (i, instrument) in prepared.history.instruments.iter().enumerate() {
         let symbol = &instrument.instrument.symbol;
@@ -216,8 +233,7 @@ fn add_horizon(
             map: &at.forecast.map,
             sources,
         };
-        let settings = &inputs.state.settings;
-        let played = Played::alone(subject.forecast.and_then(|f| play(f, settings)), settings.game);
+        let played = games.play(symbol, universe.states.state(i, session), subject.forecast);
         if let Some(decision) = &played.decision {
             actions.insert(symbol.clone(), shown(decision.action));
         }
@@ -242,12 +258,23 @@ fn add_horizon(
             composed.push(written(header, &rating.envelope, &rating)?);
             let verdicts = &universe.verdicts[i];
             composed.push(written(header, &verdicts.envelope, verdicts)?);
+            let process = universe.processes.process(header, i, subject.without);
+            composed.push(written(header, &process.envelope, &process)?);
         }
     }
     let (instruments, forecast) = &at.ranked;
     let ranked = RankedUniverse { prepared, instruments, forecast: forecast.as_ref(), actions: &actions };
     let ranks = ranks(header, &ranked, horizon, sources);
     composed.push(written(header, &ranks.envelope, &ranks)?);
+    let reward_model = reward_record(inputs.state, horizon);
+    let day = ResponsesOfDay {
+        horizon,
+        sources,
+        standings: standings(inputs.state, horizon),
+        reward_model: reward_model.as_ref().map_err(|why| *why),
+    };
+    let responses = responses(header, &day);
+    composed.push(written(header, &responses.envelope, &responses)?);
     Ok(())
 }
 

@@ -1,10 +1,8 @@
 //! The signal of an instrument: the game's answer with the numbers it rests on.
 
 use crate::decision::holder::{Holder as Player, HolderType as PlayerType};
-use crate::decision::signal::{Basis as Argument, Decision, SignalInputs, decide};
+use crate::decision::signal::Basis as Argument;
 use crate::forecast::attribution::Unattributed;
-use crate::forecast::day::InstrumentForecast;
-use crate::forecast::settings::ForecastSettings;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, reason};
 use crate::opinion::rating::Grades;
@@ -27,19 +25,6 @@ pub struct Beside<'a> {
     pub other_attributions: Vec<Attribution>,
     /// The last signal.
     pub previous: Option<&'a Signal>,
-}
-
-/// Plays the game for a holder at the usual exposure; `None` when a number is outside its range.
-#[must_use]
-pub fn play(forecast: &InstrumentForecast, settings: &ForecastSettings) -> Option<Decision> {
-    let inputs = SignalInputs {
-        models: forecast.models.clone(),
-        belief: None,
-        holder: Player::usual(PlayerType::Holder),
-        long_run: forecast.long_run,
-        settings: settings.game,
-    };
-    decide(&inputs).ok()
 }
 
 /// Forms the signal.
