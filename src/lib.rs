@@ -83,11 +83,20 @@ pub mod decision {
     pub mod dominance;
     pub mod equilibrium;
     pub mod explanation;
+    pub mod finite_process;
+    #[cfg(test)]
+    mod finite_process_tests;
     pub mod game;
     pub mod holder;
+    pub mod market_process;
     pub mod nash;
+    mod posterior;
+    pub mod process;
+    #[cfg(test)]
+    mod process_tests;
     pub mod ranking;
     pub mod signal;
+    mod weekly_solver;
 }
 
 /// How likely a default is, and the grade that says so.
@@ -206,10 +215,12 @@ pub mod opinion {
     pub mod explanation;
     pub mod forecast;
     pub mod predictability;
+    pub mod process;
     pub mod provenance;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod responses;
     pub mod schemas;
     pub mod served;
     pub mod signal;
@@ -250,6 +261,8 @@ pub mod publication {
     pub mod numbers;
     pub mod played;
     pub mod predictability;
+    pub mod process;
+    pub mod process_explanation;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
@@ -316,6 +329,7 @@ pub mod store {
 pub mod api {
     pub mod adjusted;
     pub mod asked;
+    pub mod asked_process;
     pub mod auth;
     pub mod board;
     pub mod condition;
@@ -348,6 +362,9 @@ pub mod api {
     pub mod prices;
     pub mod problem;
     pub mod problem_type;
+    #[cfg(test)]
+    pub(crate) mod process_requests;
+    pub mod processes;
     pub mod rankings;
     pub mod ranks;
     pub mod ratings;

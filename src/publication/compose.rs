@@ -22,12 +22,12 @@ use crate::opinion::signal::Action;
 use crate::publication::attribution::DayAttributions;
 use crate::publication::forecast::{Subject, forecast};
 use crate::publication::header::{Header, Previous};
-use crate::publication::played::{Played, shown};
+use crate::publication::played::Played;
 use crate::publication::predictability::{Judged, predictability};
 use crate::publication::ranking::ranking;
 use crate::publication::ranks::{RankedUniverse, ranks};
 use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_instrument, short_rate};
-use crate::publication::signal::{Beside, play, signal};
+use crate::publication::signal::{Beside, play, shown, signal};
 
 /// What a publication is composed from.
 pub struct PublicationInputs<'a> {
