@@ -362,6 +362,7 @@ pub mod store {
 pub mod api {
     pub mod adjusted;
     pub mod asked;
+    pub mod asked_process;
     pub mod auth;
     pub mod board;
     pub mod condition;
@@ -394,6 +395,9 @@ pub mod api {
     pub mod prices;
     pub mod problem;
     pub mod problem_type;
+    #[cfg(test)]
+    pub(crate) mod process_requests;
+    pub mod processes;
     pub mod rankings;
     pub mod ranks;
     pub mod ratings;

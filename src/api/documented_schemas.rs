@@ -3,17 +3,19 @@
 use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{OpenApi, Ref, RefOr};
 
-use crate::api::snapshot::EXPLANATION;
+use crate::api::snapshot::{EXPLANATION, SolvedFor};
 use crate::opinion::schemas;
 
 /// Examples of served opinions with their explanations; their numbers only show the form.
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 4] = [
     ("Signal", include_str!("examples/signal.json")),
     ("Ranking", include_str!("examples/ranking.json")),
     ("Predictability", include_str!("examples/predictability.json")),
+    ("Responses", include_str!("examples/responses.json")),
 ];
 /// The opinions that are served singly.
-const OPINIONS: [&str; 6] = ["Signal", "Rating", "Ranking", "Forecast", "Ranks", "Predictability"];
+const OPINIONS: [&str; 8] =
+    ["Signal", "Rating", "Ranking", "Forecast", "Ranks", "Predictability", "Process", "Responses"];
 /// Lists: the schema of the page and of what is on it.
 const PAGES: [(&str, &str); 6] = [
     ("SignalPage", "ServedSignal"),
@@ -46,7 +48,11 @@ const WITH_OPTIONAL_FIELDS: [&str; 14] = [
 pub fn complete(description: &mut OpenApi) {
     let schemas = &mut description.components.get_or_insert_default().schemas;
     for name in OPINIONS {
-        let fields = if name == "Ranks" { ranks_page_fields() } else { served_fields() };
+        let fields = match name {
+            "Ranks" => ranks_page_fields(),
+            "Process" => process_fields(),
+            _ => served_fields(),
+        };
         let composed = AllOfBuilder::new().item(Ref::from_schema_name(name)).item(fields).description(Some(SERVED));
         let composed = composed.examples(examples_of(name));
         let served = if name == "Ranks" { "RanksPage".to_owned() } else { format!("Served{name}") };
@@ -61,8 +67,8 @@ pub fn complete(description: &mut OpenApi) {
     }
 }
 
-const SERVED: &str = "An opinion with its place in the ledger. Ask with `explain=true`, take `ledger` and `stale` (and of a page of \
-     ranks that holds all of them `missing` and `next`) away and write the rest as RFC 8785 canonical JSON: `ledger.hash` is \
+const SERVED: &str = "An opinion with its place in the ledger. Ask with `explain=true`, take `ledger` and `stale` (of a process \
+     `solved_for`, of a page of ranks that holds all of them `missing` and `next`) away and write the rest as RFC 8785 canonical JSON: `ledger.hash` is \
      SHA-256 of the previous entry's 32 hash bytes followed by those bytes.";
 
 fn served_fields() -> Object {
@@ -73,6 +79,19 @@ fn served_fields() -> Object {
 fn ranks_page_fields() -> Object {
     let mut fields = served_fields();
     fields.properties.extend(page_of("ExpectedRank").properties.into_iter().filter(|(name, _)| name != "items"));
+    fields
+}
+
+fn process_fields() -> Object {
+    let solved_for = ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::String))
+        .enum_values(Some([SolvedFor::Publication, SolvedFor::Request].map(SolvedFor::as_str)))
+        .description(Some(
+            "`publication`: the answer is the entry. `request`: it was solved from the entry's estimates for the settings \
+             that were asked for; `ledger` names that entry, whose hash is not of these bytes.",
+        ));
+    let mut fields = served_fields();
+    fields.properties.insert("solved_for".into(), RefOr::T(Schema::Object(solved_for.build())));
     fields
 }
 
@@ -125,6 +144,7 @@ mod tests {
     use super::*;
     use crate::opinion::predictability::Predictability;
     use crate::opinion::ranking::Ranking;
+    use crate::opinion::responses::{Responses, RewardSource};
     use crate::opinion::served::Served;
     use crate::opinion::signal::Signal;
 
@@ -146,6 +166,15 @@ mod tests {
         assert_eq!(signal.envelope.source, signal.envelope.sources.source());
         assert_eq!(predictability.verdicts(), signal.predictability);
         assert_eq!(ranking.explanation, signal.explanation);
+        let responses: Responses = example("Responses");
+        assert_eq!(ranking.responses, responses.models);
+        let (policy, rewards) = (ranking.policy.unwrap(), responses.reward_model.unwrap());
+        assert_eq!((policy.source, rewards.source), (RewardSource::Network, RewardSource::Network));
+        let state = &rewards.table[policy.state as usize];
+        for action in ranking.actions.iter().flatten() {
+            let reward = [state.sell, state.hold, state.buy][action.action as usize];
+            assert_eq!(action.reward, Some(reward), "{:?}", action.action);
+        }
         let explanation = signal.explanation.unwrap();
         assert_eq!(explanation.factor_groups, signal.attribution);
         assert_eq!(explanation.columns as usize, ranking.payoffs.unwrap().columns.len());

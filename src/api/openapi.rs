@@ -13,9 +13,11 @@ use crate::api::ready::Ready;
 use crate::api::{documented, documented_schemas, router, tag};
 use crate::opinion::forecast::Forecast;
 use crate::opinion::predictability::Predictability;
+use crate::opinion::process::Process;
 use crate::opinion::ranking::Ranking;
 use crate::opinion::ranks::Ranks;
 use crate::opinion::rating::Rating;
+use crate::opinion::responses::Responses;
 use crate::opinion::served::LedgerReference;
 use crate::opinion::signal::Signal;
 
@@ -30,7 +32,10 @@ use crate::opinion::signal::Signal;
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "This server")),
-    components(schemas(ProblemBody, FieldError, LedgerReference, Signal, Rating, Ranking, Forecast, Ranks, Predictability)),
+    components(schemas(
+        ProblemBody, FieldError, LedgerReference, Signal, Rating, Ranking, Forecast, Ranks, Predictability, Process,
+        Responses
+    )),
     modifiers(&KeyScheme, &Tags)
 )]
 pub struct Description;

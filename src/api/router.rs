@@ -16,8 +16,8 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
-    forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices, rankings, ranks,
-    ratings, responses, signals,
+    forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices, processes,
+    rankings, ranks, ratings, responses, signals,
 };
 
 /// Every operation inside the frame.
@@ -55,6 +55,7 @@ fn from_memory() -> OpenApiRouter<AppState> {
         .routes(routes!(rankings::list_rankings))
         .routes(routes!(ranks::list_ranks))
         .routes(routes!(responses::find_responses))
+        .routes(routes!(processes::find_process))
         .routes(routes!(forecasts::find_forecast))
         .routes(routes!(forecasts::list_forecasts))
         .routes(routes!(predictabilities::find_predictability))

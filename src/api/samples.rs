@@ -17,9 +17,12 @@ use crate::api::board::Board;
 use crate::api::router::router;
 use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::{AppState, Settings};
+use crate::decision::process::ProcessSettings;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::envelope::Kind;
+use crate::opinion::process::Process;
+use crate::publication::process::solve_again;
 use crate::store::chain::{GENESIS, chain_hash};
 
 /// An answer that has arrived.
@@ -71,8 +74,9 @@ pub fn entries() -> Vec<PublishedEntry> {
     bodies.push((Kind::Ranks, None, ranks));
     bodies.push((Kind::Predictability, Some("BABA"), example(include_str!("examples/predictability.json"))));
     bodies.push((Kind::Ranking, Some("BABA"), example(include_str!("examples/ranking.json"))));
-    bodies.push((Kind::Responses, None, universe("responses", "responses")));
-    bodies.push((Kind::RatingRecord, None, universe("rating_record", "transitions")));
+    bodies.push((Kind::Process, Some("BABA"), process()));
+    bodies.push((Kind::Responses, None, example(include_str!("examples/responses.json"))));
+    bodies.push((Kind::RatingRecord, None, universe("rating_record")));
     let mut previous = GENESIS;
     let chained = bodies.into_iter().zip(1..).map(|((kind, symbol, body), sequence)| {
         previous = chain_hash(&previous, &canonical(&body));
@@ -112,10 +116,44 @@ fn example(text: &str) -> Value {
     value
 }
 
-/// An opinion of the whole universe with one list and an explanation.
-fn universe(kind: &str, list: &str) -> Value {
+/// A process solved for the usual holder.
+fn process() -> Value {
+    let mut value = envelope("process", json!("BABA"));
+    for name in ["source", "sources", "simulated", "late", "disclaimer"] {
+        value[name] = signal("BABA")[name].clone();
+    }
+    let unknown = [
+        "transition",
+        "reaction",
+        "q_value",
+        "value",
+        "policy",
+        "current_state",
+        "action",
+        "probability_optimal",
+        "risk_aversion",
+        "explanation",
+    ];
+    unknown.into_iter().for_each(|name| value[name] = Value::Null);
+    let each = |value: f64| vec![value; 9];
+    let parts = json!({
+        "holder": {"type": "holder", "exposure": 1}, "cost": 0.0005, "discount": 1.0, "steps": 4, "states": [], "actions": [],
+        "draws": 200, "seed": 7,
+        "estimates": {
+            "counts": vec![each(3.0); 9], "prior": each(1.0 / 9.0), "kappa": 8.0, "mean": each(0.001), "mean_error": each(0.001),
+            "variance": [0.0004, 0.0009, 0.0036, 0.0004, 0.0009, 0.0036, 0.0004, 0.0009, 0.0036],
+            "variance_observations": each(50.0), "current": 5, "next_state": null, "long_run_mean": 0.001,
+            "long_run_volatility": 0.03,
+        },
+    });
+    value.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+    let unsolved: Process = serde_json::from_value(value).unwrap();
+    serde_json::to_value(solve_again(&unsolved, &ProcessSettings::default()).unwrap()).unwrap()
+}
+
+/// An opinion of the whole universe with an explanation.
+fn universe(kind: &str) -> Value {
     let mut value = envelope(kind, Value::Null);
-    value[list] = json!([]);
     value["explanation"] = json!({"sentence": "Too few outcomes."});
     value
 }

@@ -19,6 +19,26 @@ use crate::store::ledger::LedgerRow;
 /// The part of an entry that is served only when asked for.
 pub const EXPLANATION: &str = "explanation";
 
+/// Whose settings a process was solved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SolvedFor {
+    /// Those of the publication: the answer is the entry.
+    Publication,
+    /// Those of the request: the answer was computed from the entry.
+    Request,
+}
+
+impl SolvedFor {
+    /// The word used in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Publication => "publication",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// A published opinion as the ledger holds it.
 #[derive(Debug, Clone)]
 pub struct PublishedEntry {
@@ -245,13 +265,21 @@ impl Item {
     }
 }
 
-/// A body (the entry, or what is left of it) with the entry's place in the ledger and its freshness appended, and of a
-/// process for whom it was solved. The bytes of the body stay untouched.
+/// A body (the entry, or what is left of it) with the entry's place in the ledger and its freshness appended; of a process
+/// also that it was solved for the publication. The bytes of the body stay untouched.
 #[must_use]
 pub fn served(published: &PublishedEntry, body: &[u8], stale: bool) -> Vec<u8> {
+    let solved_for = (published.kind == Kind::Process).then_some(SolvedFor::Publication);
+    served_as(published, body, (stale, solved_for))
+}
+
+/// The same with who the settings of a process came from.
+#[must_use]
+pub fn served_as(published: &PublishedEntry, body: &[u8], (stale, solved_for): (bool, Option<SolvedFor>)) -> Vec<u8> {
     let open = body.strip_suffix(b"}").unwrap_or(body);
-    let hash = hex::encode(published.hash);
-    let tail = format!(",\"ledger\":{{\"sequence\":{},\"hash\":\"{hash}\"}},\"stale\":{stale}}}", published.sequence);
+    let (sequence, hash) = (published.sequence, hex::encode(published.hash));
+    let solved_for = solved_for.map(|who| format!(",\"solved_for\":\"{}\"", who.as_str())).unwrap_or_default();
+    let tail = format!(",\"ledger\":{{\"sequence\":{sequence},\"hash\":\"{hash}\"}},\"stale\":{stale}{solved_for}}}");
     [open, tail.as_bytes()].concat()
 }
 

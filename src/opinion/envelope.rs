@@ -25,7 +25,8 @@ pub const NETWORK: &str = "network";
 pub struct Envelope {
     /// Which opinion this is.
     pub kind: Kind,
-    /// Canonical symbol; `null` with the reason `whole_universe` in the ranks, which are of all instruments at once.
+    /// Canonical symbol; `null` with the reason `whole_universe` in ranks, responses and the record of the ratings, which
+    /// are of all instruments at once.
     #[schema(schema_with = schemas::optional_symbol)]
     pub symbol: Option<Symbol>,
     /// How far the opinion looks ahead.
@@ -105,7 +106,7 @@ pub enum Kind {
     Predictability,
     /// [`crate::opinion::process::Process`].
     Process,
-    /// The models ranked over the universe.
+    /// [`crate::opinion::responses::Responses`].
     Responses,
     /// How the ratings of the universe did.
     RatingRecord,

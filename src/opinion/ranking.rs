@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::opinion::envelope::{Envelope, Interval};
 use crate::opinion::explanation::Explanation;
+use crate::opinion::responses::RewardSource;
 use crate::opinion::signal::{Action, Holder};
 
 /// Answer of `GET /ranking/{symbol}`, without `ledger` and `stale`.
@@ -192,16 +193,6 @@ pub struct Policy {
     /// The state of the market that was rewarded: 3 x trend tercile + volatility tercile.
     #[schema(minimum = 0, maximum = 8, example = 4)]
     pub state: u32,
-}
-
-/// Who gives the rewards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RewardSource {
-    /// The reward network.
-    Network,
-    /// The same rewards in every state: the network did not beat them.
-    Constant,
 }
 
 /// How strong a model is against the others.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::opinion::envelope::Envelope;
-use crate::opinion::ranking::{ModelStrength, RewardSource};
+use crate::opinion::ranking::ModelStrength;
 
 /// Answer of `GET /responses`, without `ledger` and `stale`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -72,6 +72,16 @@ pub struct RewardModelRecord {
     pub comparisons: u32,
     /// Rewards by market state.
     pub table: Vec<StateRewards>,
+}
+
+/// Who gives the rewards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardSource {
+    /// The network, which foresees comparisons better than a constant.
+    Network,
+    /// The same rewards in every state.
+    Constant,
 }
 
 /// The rewards of the three actions in one market state; their mean is 0.

@@ -24,14 +24,14 @@ use crate::publication::attribution::DayAttributions;
 use crate::publication::forecast::{Subject, forecast};
 use crate::publication::game::{GameDay, reward_record, standings};
 use crate::publication::header::{Header, Previous};
-use crate::publication::played::shown;
+
 use crate::publication::predictability::{Judged, predictability};
 use crate::publication::process_day::ProcessDay;
 use crate::publication::ranking::ranking;
 use crate::publication::ranks::{RankedUniverse, ranks};
 use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_instrument, short_rate};
 use crate::publication::responses::{ResponsesOfDay, responses};
-use crate::publication::signal::{Beside, signal};
+use crate::publication::signal::{Beside, shown, signal};
 
 /// What a publication is composed from.
 pub struct PublicationInputs<'a> {

@@ -14,8 +14,8 @@ use crate::learning::reward::{RewardModel, RewardSource as Source};
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::envelope::reason;
-use crate::opinion::ranking::{ModelStrength, RewardSource};
-use crate::opinion::responses::{RewardModelRecord, StateRewards};
+use crate::opinion::ranking::ModelStrength;
+use crate::opinion::responses::{RewardModelRecord, RewardSource, StateRewards};
 use crate::publication::played::{Played, RewardedPolicy};
 use crate::publication::responses::model_strengths;
 

@@ -9,9 +9,11 @@ use crate::decision::signal::{Decision, GameSettings};
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::reason;
 use crate::opinion::explanation::{ActionReason, EliminatedAction, Explanation};
-use crate::opinion::ranking::{Elimination, EliminationKind, ModelStrength, RewardSource, Strategy};
-use crate::opinion::signal::{Action, Attribution};
+use crate::opinion::ranking::{Elimination, EliminationKind, ModelStrength, Strategy};
+use crate::opinion::responses::RewardSource;
+use crate::opinion::signal::Attribution;
 use crate::publication::numbers::rounded_distribution;
+use crate::publication::signal::shown;
 
 /// What moved the volatility from its base, or why that is not known.
 pub type FactorGroups<'a> = Result<&'a Attribution, &'a str>;
@@ -112,16 +114,6 @@ pub fn strategy(mixed: &MixedStrategy) -> Strategy {
     Strategy { sell, hold, buy }
 }
 
-/// The action in the words of the answers.
-#[must_use]
-pub fn shown(action: Move) -> Action {
-    match action {
-        Move::Sell => Action::Sell,
-        Move::Hold => Action::Hold,
-        Move::Buy => Action::Buy,
-    }
-}
-
 /// How an action left, in the words of the answers.
 #[must_use]
 pub fn elimination(left: &crate::decision::dominance::Elimination) -> Elimination {
@@ -171,6 +163,7 @@ mod tests {
     use crate::decision::game::ModelView;
     use crate::decision::holder::{Holder, LongRun};
     use crate::decision::signal::{SignalInputs, decide};
+    use crate::opinion::signal::Action;
 
     fn played(volatilities: &[f64]) -> Played {
         let view = |(i, &volatility): (usize, &f64)| ModelView { name: format!("m{i}"), mean: 0.004, volatility };

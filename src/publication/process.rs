@@ -14,8 +14,8 @@ use crate::opinion::ranking::Strategy;
 use crate::opinion::signal::{Holder, HolderType};
 use crate::publication::header::{About, Absent, Header};
 use crate::publication::numbers::rounded_distribution;
-use crate::publication::played::shown;
 use crate::publication::process_explanation::explain;
+use crate::publication::signal::shown;
 
 /// The horizon that processes are filed under; they have steps of a week, whatever the horizon asked for.
 pub const PROCESS_HORIZON: Horizon = Horizon::FourWeeks;

@@ -11,8 +11,8 @@ use crate::opinion::ranking::{
 use crate::publication::forecast::Subject;
 use crate::publication::header::{About, Absent, Header};
 use crate::publication::numbers::rounded_distribution;
-use crate::publication::played::{FactorGroups, Played, RewardedPolicy, elimination, shown, strategy};
-use crate::publication::signal::holder;
+use crate::publication::played::{FactorGroups, Played, RewardedPolicy, elimination, strategy};
+use crate::publication::signal::{holder, shown};
 
 /// Decimals of the equilibrium's residual, which is far below those of other numbers; fewer than a double has, so that
 /// the last bits of its sums do not show.

@@ -162,7 +162,7 @@ mod tests {
     use crate::decision::contest::{Game, GameOutcome, GameRule};
     use crate::opinion::canonical::canonical;
     use crate::opinion::provenance::Provenance;
-    use crate::opinion::ranking::RewardSource;
+    use crate::opinion::responses::RewardSource;
 
     fn header() -> Header {
         let moment = "2024-09-30T21:05:12Z".parse().unwrap();

@@ -1,5 +1,6 @@
 //! The signal of an instrument: the game's answer with the numbers it rests on.
 
+use crate::decision::action::Action as Move;
 use crate::decision::holder::{Holder as Player, HolderType as PlayerType};
 use crate::decision::signal::Basis as Argument;
 use crate::forecast::attribution::Unattributed;
@@ -9,7 +10,7 @@ use crate::opinion::rating::Grades;
 use crate::opinion::signal::{Action, Attribution, Basis, Holder, HolderType, Signal, Verdicts};
 use crate::publication::forecast::{SIGNAL_LEVEL, Subject};
 use crate::publication::header::{About, Absent, Header};
-use crate::publication::played::{Played, shown};
+use crate::publication::played::Played;
 
 /// What a signal says besides the game's answer.
 pub struct Beside<'a> {
@@ -106,6 +107,16 @@ pub fn signal(header: &Header, subject: &Subject<'_>, beside: Beside<'_>) -> Sig
 pub fn holder() -> Holder {
     let player = Player::usual(PlayerType::Holder);
     Holder { kind: HolderType::Holder, exposure: i32::from(player.exposure()) }
+}
+
+/// The action in the words of the answers.
+#[must_use]
+pub fn shown(action: Move) -> Action {
+    match action {
+        Move::Sell => Action::Sell,
+        Move::Hold => Action::Hold,
+        Move::Buy => Action::Buy,
+    }
 }
 
 /// The argument in the words of the answers.
