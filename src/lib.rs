@@ -308,6 +308,7 @@ pub mod jobs {
     pub mod evaluation_report;
     pub mod import;
     pub mod keys;
+    pub mod payoffs;
     pub mod progress;
     pub mod publish;
     pub mod replay;

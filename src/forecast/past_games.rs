@@ -4,7 +4,7 @@
 use crate::decision::action::{Action, PerAction};
 use crate::decision::game::{ModelView, Terms};
 use crate::decision::holder::{Holder, HolderType, LongRun};
-use crate::decision::signal::{GameSettings, SignalInputs, served_action};
+use crate::decision::signal::{Decision, GameSettings, SignalInputs, decide, served_action};
 use crate::evaluation::outcomes::{realized_return, realized_variance};
 use crate::features::states::MarketStates;
 use crate::forecast::calibration::Calibration;
@@ -128,14 +128,23 @@ impl PastRow {
     #[must_use]
     pub fn served(&self, settings: &GameSettings, belief: &dyn Fn(&str) -> Option<f64>) -> Action {
         let belief: Option<Vec<f64>> = self.models.iter().map(|model| belief(&model.name)).collect();
-        let inputs = SignalInputs {
+        served_action(&self.inputs(settings, belief)).unwrap_or(Action::Hold)
+    }
+
+    /// The whole decision when all models weigh the same; `None` where it could not be made.
+    #[must_use]
+    pub fn decision(&self, settings: &GameSettings) -> Option<Decision> {
+        decide(&self.inputs(settings, None)).ok()
+    }
+
+    fn inputs(&self, settings: &GameSettings, belief: Option<Vec<f64>>) -> SignalInputs {
+        SignalInputs {
             models: self.models.clone(),
             belief,
             holder: self.terms.holder,
             long_run: self.long_run,
             settings: GameSettings { cost: self.terms.cost, impact: self.terms.impact, ..*settings },
-        };
-        served_action(&inputs).unwrap_or(Action::Hold)
+        }
     }
 }
 
