@@ -214,8 +214,11 @@ pub mod opinion {
     pub mod canonical;
     pub mod envelope;
     pub mod forecast;
+    pub mod numbers;
     pub mod predictability;
     pub mod process;
+    pub mod process_explanation;
+    pub mod process_solution;
     pub mod provenance;
     pub mod ranking;
     pub mod ranks;
@@ -257,10 +260,8 @@ pub mod publication {
     pub mod compose;
     pub mod forecast;
     pub mod header;
-    pub mod numbers;
     pub mod predictability;
     pub mod process;
-    pub mod process_explanation;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;

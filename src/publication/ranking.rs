@@ -6,13 +6,13 @@ use crate::decision::ranking::RankedAction as Ranked;
 use crate::decision::signal::Decision;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, reason};
+use crate::opinion::numbers::rounded_distribution;
 use crate::opinion::ranking::{
     Column, Elimination, EliminationKind as Kinds, Equilibrium, PayoffInterval, Payoffs, RankedAction, Ranking,
     Strategy,
 };
 use crate::publication::forecast::Subject;
 use crate::publication::header::{About, Absent, Header};
-use crate::publication::numbers::rounded_distribution;
 use crate::publication::signal::{holder, shown};
 
 /// Forms the ranking.
