@@ -71,9 +71,9 @@ mod tests {
         let mut worlds = vec![];
         Posterior::of(&market).unwrap().draw(20_000, 5, |world| worlds.push(*world));
         let mean_of = |value: &dyn Fn(&World) -> f64| worlds.iter().map(value).sum::<f64>() / worlds.len() as f64;
-        for m in 0..STATES {
+        for (m, row) in expected.iter().enumerate() {
             assert!(worlds.iter().all(|world| (world.rows[m].iter().sum::<f64>() - 1.0).abs() < 1e-12));
-            for (next, p) in expected[m].iter().enumerate() {
+            for (next, p) in row.iter().enumerate() {
                 let spread = p * (1.0 - p) / (market.concentration(m) + 1.0);
                 assert!((mean_of(&|world| world.rows[m][next]) - p).abs() < 5.0 * (spread / 20_000.0).sqrt());
                 let found = mean_of(&|world| (world.rows[m][next] - p).powi(2));
