@@ -244,8 +244,11 @@ pub mod opinion {
     pub mod envelope;
     pub mod explanation;
     pub mod forecast;
+    pub mod numbers;
     pub mod predictability;
     pub mod process;
+    pub mod process_explanation;
+    pub mod process_solution;
     pub mod provenance;
     pub mod ranking;
     pub mod ranks;
@@ -289,12 +292,10 @@ pub mod publication {
     pub mod forecast;
     pub mod game;
     pub mod header;
-    pub mod numbers;
     pub mod played;
     pub mod predictability;
     pub mod process;
     pub mod process_day;
-    pub mod process_explanation;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;

@@ -22,7 +22,7 @@ use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::envelope::Kind;
 use crate::opinion::process::Process;
-use crate::publication::process::solve_again;
+use crate::opinion::process_solution::solve_again;
 use crate::store::chain::{GENESIS, chain_hash};
 
 /// An answer that has arrived.

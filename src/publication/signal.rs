@@ -1,13 +1,13 @@
 //! The signal of an instrument: the game's answer with the numbers it rests on.
 
 use crate::decision::action::Action as Move;
-use crate::decision::holder::{Holder as Player, HolderType as PlayerType};
+use crate::decision::holder::HolderType as PlayerType;
 use crate::decision::signal::Basis as Argument;
 use crate::forecast::attribution::Unattributed;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, reason};
 use crate::opinion::rating::Grades;
-use crate::opinion::signal::{Action, Attribution, Basis, Holder, HolderType, Signal, Verdicts};
+use crate::opinion::signal::{Action, Attribution, Basis, Holder, Signal, Verdicts};
 use crate::publication::forecast::{SIGNAL_LEVEL, Subject};
 use crate::publication::header::{About, Absent, Header};
 use crate::publication::played::Played;
@@ -105,18 +105,13 @@ pub fn signal(header: &Header, subject: &Subject<'_>, beside: Beside<'_>) -> Sig
 /// The holder of every published answer: the default one.
 #[must_use]
 pub fn holder() -> Holder {
-    let player = Player::usual(PlayerType::Holder);
-    Holder { kind: HolderType::Holder, exposure: i32::from(player.exposure()) }
+    Holder::usual(PlayerType::Holder)
 }
 
 /// The action in the words of the answers.
 #[must_use]
 pub fn shown(action: Move) -> Action {
-    match action {
-        Move::Sell => Action::Sell,
-        Move::Hold => Action::Hold,
-        Move::Buy => Action::Buy,
-    }
+    action.into()
 }
 
 /// The argument in the words of the answers.
