@@ -49,7 +49,7 @@ pub mod features {
     #[cfg(test)]
     pub(crate) mod sample_history;
     pub mod schema;
-    pub(crate) mod share_counts;
+    pub mod share_counts;
     pub mod states;
     pub mod table;
     pub mod targets;
@@ -92,14 +92,18 @@ pub mod decision {
 
 /// How likely a default is, and the grade that says so.
 pub mod rating {
+    pub mod calibration;
+    pub mod components;
     pub mod credit_grades;
     pub mod first_passage;
     pub mod merton;
+    pub mod outlook;
     pub mod probability;
     pub mod rate;
     pub mod scale;
     pub mod structure;
     pub mod term;
+    pub mod transitions;
     pub mod variance;
 }
 
@@ -186,6 +190,14 @@ pub mod forecast {
     #[cfg(test)]
     mod predictability_tests;
     pub mod prepared;
+    pub mod rating_order;
+    pub mod rating_record;
+    #[cfg(test)]
+    mod rating_record_tests;
+    pub mod rating_sources;
+    pub mod rating_walk;
+    #[cfg(test)]
+    pub(crate) mod real_market;
     pub mod samples;
     pub mod school;
     pub mod settings;
@@ -209,6 +221,7 @@ pub mod opinion {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod rating_record;
     pub mod schemas;
     pub mod served;
     pub mod signal;
@@ -251,6 +264,8 @@ pub mod publication {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod rating_explanation;
+    pub mod rating_record;
     pub mod signal;
 }
 
@@ -260,8 +275,12 @@ pub mod jobs {
     pub mod evaluation_report;
     pub mod import;
     pub mod keys;
+    pub mod market_value_spots;
     pub mod progress;
     pub mod publish;
+    pub mod rating_report;
+    #[cfg(test)]
+    mod rating_report_tests;
     pub mod replay;
     pub mod shelf;
     pub mod simulate;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::verdict::Predictability;
+use crate::forecast::rating_record::RatingRecord;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::walk::VolatilityWalk;
 use crate::market::bar::Day;
@@ -36,6 +37,9 @@ pub struct ModelState {
     pub year_log_error: Option<f64>,
     /// What is predictable about each instrument, by the record to [`ModelState::fitted_until`].
     pub verdicts: BTreeMap<Symbol, Predictability>,
+    /// The ratings that would have been given, and how they went; `None` for a model stored without them.
+    #[serde(default)]
+    pub ratings: Option<RatingRecord>,
     /// Configured numbers.
     pub settings: ForecastSettings,
 }
@@ -72,6 +76,7 @@ impl ModelState {
             network_maps: [const { None }; 5],
             year_log_error: self.year_log_error,
             verdicts: BTreeMap::new(),
+            ratings: self.ratings.clone(),
             settings: self.settings,
         }
     }

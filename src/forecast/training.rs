@@ -9,6 +9,7 @@ use crate::forecast::canaries::{self, Canary, Trial};
 use crate::forecast::examination::{HeadNonInferiority, HorizonSignificance, compare_weights, volatility_significance};
 use crate::forecast::folds::ShelfError;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::rating_record::RatingRecord;
 use crate::forecast::school::FIRST_FOLD;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::state::{ModelState, STATE_VERSION, Seats};
@@ -24,6 +25,7 @@ use crate::learning::training::{Control, TrainingError};
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
+use crate::rating::term::RatingSettings;
 use crate::scenario::volatility::VolatilityModel;
 
 /// Reason for no network: no fold of the recipe has a record yet.
@@ -141,6 +143,9 @@ pub fn fit_model(
     let last = prepared.sessions().checked_sub(1).ok_or(FitError::Empty)?;
     step(FitStep::Benchmarks);
     let state = fit_benchmarks(prepared, request, last);
+    let settings = RatingSettings { equity_premium: request.settings.equity_premium, ..RatingSettings::default() };
+    let ratings = Some(RatingRecord::walk(prepared, &state.harx2, &settings, last));
+    let state = ModelState { ratings, ..state };
     let reason = match () {
         () if request.recipe.members == 0 => Some("no_members_configured"),
         () if last < FIRST_FOLD => Some("insufficient_history"),
@@ -253,6 +258,7 @@ pub fn fit_benchmarks(prepared: &Prepared, request: &FitRequest<'_>, until: usiz
         seats: [Seats::default(); 5],
         network_maps: [const { None }; 5],
         verdicts: BTreeMap::new(),
+        ratings: None,
         settings: request.settings,
     }
 }

@@ -25,7 +25,7 @@ pub const NETWORK: &str = "network";
 pub struct Envelope {
     /// Which opinion this is.
     pub kind: Kind,
-    /// Canonical symbol; `null` with the reason `whole_universe` in the ranks, which are of all instruments at once.
+    /// Canonical symbol; `null` with the reason `whole_universe` where the opinion is of all instruments at once.
     #[schema(schema_with = schemas::optional_symbol)]
     pub symbol: Option<Symbol>,
     /// How far the opinion looks ahead.
@@ -103,12 +103,21 @@ pub enum Kind {
     Forecast,
     /// [`crate::opinion::predictability::Predictability`].
     Predictability,
+    /// [`crate::opinion::rating_record::RatingRecord`].
+    RatingRecord,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Signal, Self::Rating, Self::Ranking, Self::Ranks, Self::Forecast, Self::Predictability];
+    pub const ALL: [Self; 7] = [
+        Self::Signal,
+        Self::Rating,
+        Self::Ranking,
+        Self::Ranks,
+        Self::Forecast,
+        Self::Predictability,
+        Self::RatingRecord,
+    ];
 
     /// The word used in the ledger and in JSON.
     #[must_use]
@@ -120,6 +129,7 @@ impl Kind {
             Self::Ranks => "ranks",
             Self::Forecast => "forecast",
             Self::Predictability => "predictability",
+            Self::RatingRecord => "rating_record",
         }
     }
 
@@ -128,7 +138,7 @@ impl Kind {
     #[must_use]
     pub fn filed_under(self, horizon: Horizon) -> Horizon {
         match self {
-            Self::Rating | Self::Predictability => Horizon::FourWeeks,
+            Self::Rating | Self::Predictability | Self::RatingRecord => Horizon::FourWeeks,
             Self::Signal | Self::Ranking | Self::Ranks | Self::Forecast => horizon,
         }
     }
