@@ -74,6 +74,10 @@ Example:
     #[command(after_help = "Example:
   forecastd payoffs --from 2016-01-01 --to 2024-08-31 --out payoffs")]
     Payoffs(PayoffsArgs),
+    /// Rate all instruments as of a day, with drivers and checks against what happened before
+    #[command(after_help = "Example:
+  forecastd rate --to 2024-09-30 --out ratings")]
+    Rate(RateArgs),
     /// Judge simulated instruments: how often noise is called predictable, and planted effects found
     #[command(after_help = "Example:
   forecastd calibrate-verdicts --instruments 125 --markets 8")]
@@ -237,6 +241,20 @@ pub struct PayoffsArgs {
     pub out: PathBuf,
     #[command(flatten)]
     /// How decisions are made.
+    pub recipe: RecipeConfig,
+}
+
+/// What is rated.
+#[derive(Debug, Clone, Args)]
+pub struct RateArgs {
+    /// Day of the ratings; the newest decision day unless given
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<Day>,
+    /// Folder for ratings.md and ratings.csv, made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    /// How forecasts are made.
     pub recipe: RecipeConfig,
 }
 

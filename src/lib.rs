@@ -49,7 +49,7 @@ pub mod features {
     #[cfg(test)]
     pub(crate) mod sample_history;
     pub mod schema;
-    pub(crate) mod share_counts;
+    pub mod share_counts;
     pub mod states;
     pub mod table;
     pub mod targets;
@@ -112,14 +112,18 @@ pub mod decision {
 
 /// How likely a default is, and the grade that says so.
 pub mod rating {
+    pub mod calibration;
+    pub mod components;
     pub mod credit_grades;
     pub mod first_passage;
     pub mod merton;
+    pub mod outlook;
     pub mod probability;
     pub mod rate;
     pub mod scale;
     pub mod structure;
     pub mod term;
+    pub mod transitions;
     pub mod variance;
 }
 
@@ -224,6 +228,14 @@ pub mod forecast {
     #[cfg(test)]
     mod predictability_tests;
     pub mod prepared;
+    pub mod rating_order;
+    pub mod rating_record;
+    #[cfg(test)]
+    mod rating_record_tests;
+    pub mod rating_sources;
+    pub mod rating_walk;
+    #[cfg(test)]
+    pub(crate) mod real_market;
     pub mod responses;
     pub mod samples;
     pub mod school;
@@ -253,6 +265,7 @@ pub mod opinion {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod rating_record;
     pub mod responses;
     pub mod schemas;
     pub mod served;
@@ -299,6 +312,8 @@ pub mod publication {
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod rating_explanation;
+    pub mod rating_record;
     pub mod responses;
     pub mod signal;
 }
@@ -309,9 +324,14 @@ pub mod jobs {
     pub mod evaluation_report;
     pub mod import;
     pub mod keys;
+    pub mod market_value_spots;
     pub mod payoffs;
     pub mod progress;
     pub mod publish;
+    pub mod rate;
+    pub mod rating_report;
+    #[cfg(test)]
+    mod rating_report_tests;
     pub mod replay;
     pub mod shelf;
     pub mod simulate;

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::filing_view::FilingView;
 use crate::features::price_basis::PriceBasis;
-use crate::features::share_counts::{Prices, ShareCount, examine};
+use crate::features::share_counts::{CountFinding, PLAUSIBLE_TURNOVER, Prices, ShareCount, examine};
 use crate::market::bar::Day;
 use crate::market::calendar;
-use crate::market::history::{History, InstrumentHistory};
+use crate::market::history::{History, InstrumentHistory, KnownFiling};
+use crate::market::instrument::Symbol;
 use crate::scenario::volatility_inputs::Place;
 
 /// Balance sheets older than this many days say nothing any more (annual filers reach 16 months).
@@ -36,10 +37,34 @@ pub struct BalanceSheet {
     pub currency: String,
     /// Currency of the filing.
     pub filing_currency: String,
+    /// Units of `currency` for one of `filing_currency` on the day.
+    pub exchange_rate: f64,
     /// Day of filing of the balance sheet.
     pub filed: Day,
     /// Day of the balance sheet.
     pub period_end: Day,
+}
+
+/// A filed share count that was not simply used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShareCountReport {
+    /// Whose.
+    pub symbol: Symbol,
+    /// Day of the filing.
+    pub filed: Day,
+    /// Shares as filed.
+    pub as_filed: f64,
+    /// Traded units used in their place, on the split basis of the filing; `None` where the count was refused.
+    pub used: Option<f64>,
+    /// Why.
+    pub finding: CountFinding,
+}
+
+/// The share counts of all instruments that were refused, repaired or taken for the first after a split.
+#[must_use]
+pub fn share_count_reports(history: &History, basis: &PriceBasis) -> Vec<ShareCountReport> {
+    let reports = |i| FilingTimeline::new(history, i, basis).count_reports();
+    history.instruments.iter().flat_map(reports).collect()
 }
 
 /// Why there is no balance sheet or no market value.
@@ -166,6 +191,7 @@ impl<'a> FilingTimeline<'a> {
             units,
             currency: self.prices.instrument.instrument.currency.clone(),
             filing_currency: view.currency.clone(),
+            exchange_rate: rate,
             filed: view.filed,
             period_end: view.period_end,
         })
@@ -185,9 +211,40 @@ impl<'a> FilingTimeline<'a> {
             MissingFundamentals::SharesRefused
         };
         let count = fresh.find(|c| c.accepted).ok_or(none)?;
+        let units = self.units_on(count, session);
+        if self.is_plausible(units, session) { Ok(units) } else { Err(MissingFundamentals::SharesRefused) }
+    }
+
+    /// The units of a count on the split basis of a session's close.
+    fn units_on(&self, count: &ShareCount, session: usize) -> f64 {
         let symbol = &self.prices.instrument.instrument.symbol;
         let recorded = self.prices.split_between(count.filed, self.prices.sessions[session]);
-        Ok(count.units * recorded * self.basis.factor_after(symbol, count.filed))
+        count.units * recorded * self.basis.factor_after(symbol, count.filed)
+    }
+
+    fn is_plausible(&self, units: f64, session: usize) -> bool {
+        self.prices.annual_turnover(units, session).is_none_or(|turnover| turnover >= PLAUSIBLE_TURNOVER)
+    }
+
+    /// Every filed count that was refused, repaired or taken for the first after a split, in the order of the filings,
+    /// each seen from the session on which it became known.
+    pub(crate) fn count_reports(&self) -> Vec<ShareCountReport> {
+        let filings = self.prices.instrument.filings.iter().filter(|f| f.filing.shares.is_some());
+        let sessions = self.prices.sessions;
+        let report = |(count, known): (&ShareCount, &KnownFiling)| {
+            let session = sessions.partition_point(|d| calendar::close_of(*d) < known.known_at);
+            let units = self.units_on(count, session.min(sessions.len().checked_sub(1)?));
+            let is_refused = count.accepted && session < sessions.len() && !self.is_plausible(units, session);
+            let finding = if is_refused { CountFinding::ImplausibleTurnover } else { count.finding };
+            (finding != CountFinding::AsFiled).then(|| ShareCountReport {
+                symbol: self.prices.instrument.instrument.symbol.clone(),
+                filed: count.filed,
+                as_filed: known.filing.shares.unwrap_or(f64::NAN),
+                used: (count.accepted && !is_refused).then_some(count.units),
+                finding,
+            })
+        };
+        self.counts.iter().zip(filings).filter_map(report).collect()
     }
 
     fn close(&self, session: usize) -> Result<f64, MissingFundamentals> {

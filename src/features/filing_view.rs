@@ -24,6 +24,7 @@ pub(crate) struct FilingView {
     pub net_income: Option<f64>,
     pub net_income_year_ago: Option<f64>,
     pub operating_cash_flow: Option<f64>,
+    pub free_cash_flow: Option<f64>,
 }
 
 /// Days by which the end of a fiscal period may miss the calendar's.
@@ -62,6 +63,7 @@ impl FilingView {
             revenue: revenue.map(|(_, x)| x),
             net_income: net_income.map(|(_, x)| x),
             operating_cash_flow: flow(|f| f.operating_cash_flow).map(|(_, x)| x),
+            free_cash_flow: flow(free_cash_flow).map(|(_, x)| x),
         })
     }
 
@@ -69,6 +71,12 @@ impl FilingView {
     pub(crate) fn liabilities(&self) -> Option<f64> {
         self.debt.or_else(|| Some(self.total_assets? - self.equity?)).filter(|x| *x >= 0.0)
     }
+}
+
+/// As filed, else what is left of the operating cash flow after capital expenditure.
+fn free_cash_flow(filing: &Filing) -> Option<f64> {
+    let left = || Some(filing.operating_cash_flow? - filing.capital_expenditure?);
+    filing.free_cash_flow.or_else(left)
 }
 
 /// Twelve months to the newest period end for which they are complete, at most [`FLOW_LAG`] days before `latest`.

@@ -178,8 +178,8 @@ pub fn past_games(request: &PastRequest<'_>, horizons: &[Horizon]) -> Result<Vec
     let mut said = request.recipe.and_then(|(walker, shelf)| {
         Some((walker, Members::new(walker.school.as_ref()?, shelf, prepared.history.instruments.len())))
     });
+    let mut state = request.benchmarks.benchmarks();
     for session in (first..=request.until).filter(|t| t % ROW_SPACING == 0) {
-        let mut state = request.benchmarks.benchmarks();
         let mut network = None;
         if let Some((walker, members)) = &mut said {
             let standing = walker.standing_on(session);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::verdict::Predictability;
+use crate::forecast::rating_record::RatingRecord;
 use crate::forecast::responses::Responses;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::walk::VolatilityWalk;
@@ -39,6 +40,9 @@ pub struct ModelState {
     pub verdicts: BTreeMap<Symbol, Predictability>,
     /// What was learnt from the games of the past.
     pub responses: Responses,
+    /// The ratings that would have been given, and how they went; `None` for a model stored without them.
+    #[serde(default)]
+    pub ratings: Option<RatingRecord>,
     /// Configured numbers.
     pub settings: ForecastSettings,
 }
@@ -76,6 +80,7 @@ impl ModelState {
             year_log_error: self.year_log_error,
             verdicts: BTreeMap::new(),
             responses: Responses::default(),
+            ratings: self.ratings.clone(),
             settings: self.settings,
         }
     }

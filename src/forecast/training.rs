@@ -11,6 +11,7 @@ use crate::forecast::examination::{HeadNonInferiority, HorizonSignificance, comp
 use crate::forecast::folds::{FoldShelf, ShelfError};
 use crate::forecast::past_games::PastRequest;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::rating_record::RatingRecord;
 use crate::forecast::responses::{Learnt, Responses, ResponsesError, learn};
 use crate::forecast::school::FIRST_FOLD;
 use crate::forecast::settings::ForecastSettings;
@@ -27,6 +28,7 @@ use crate::learning::training::{Control, TrainingError};
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
+use crate::rating::term::RatingSettings;
 use crate::scenario::volatility::VolatilityModel;
 
 /// Reason for no network: no fold of the recipe has a record yet.
@@ -153,6 +155,9 @@ pub fn fit_model(
     step(FitStep::Benchmarks);
     let state = fit_benchmarks(prepared, request, last);
     let fit = Fit { prepared, request, shelf: folds.shelf, step };
+    let settings = RatingSettings { equity_premium: request.settings.equity_premium, ..RatingSettings::default() };
+    let ratings = Some(RatingRecord::walk(prepared, &state.harx2, &settings, last));
+    let state = ModelState { ratings, ..state };
     let reason = match () {
         () if request.recipe.members == 0 => Some("no_members_configured"),
         () if last < FIRST_FOLD => Some("insufficient_history"),
@@ -294,6 +299,7 @@ pub fn fit_benchmarks(prepared: &Prepared, request: &FitRequest<'_>, until: usiz
         network_maps: [const { None }; 5],
         verdicts: BTreeMap::new(),
         responses: Responses::default(),
+        ratings: None,
         settings: request.settings,
     }
 }

@@ -18,6 +18,7 @@ use crate::decision::policy::policy;
 use crate::decision::process::HolderProcess;
 use crate::decision::standings::Standings;
 use crate::evaluation::payoffs::PayoffTable;
+use crate::features::price_basis::PriceBasis;
 use crate::features::states::MarketStates;
 use crate::forecast::calibration::Calibration;
 use crate::forecast::day::{DayForecast, DayInputs, forecast_day};
@@ -25,6 +26,7 @@ use crate::forecast::past_games::{PastGames, PastRequest, PastRow, past_games};
 use crate::forecast::payoffs::{PayoffRequest, Strategy, payoff_table, surely};
 use crate::forecast::players::BENCHMARK_PLAYERS;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::rating_sources::RatingSources;
 use crate::forecast::responses::{Contest, GAME_HORIZONS, comparisons, reward, served_actions};
 use crate::forecast::state::ModelState;
 use crate::forecast::training::{FitRequest, fit_benchmarks};
@@ -37,7 +39,6 @@ use crate::learning::reward::RewardModel;
 use crate::learning::training::Control;
 use crate::market::horizon::Horizon;
 use crate::publication::process_day::{ProcessDay, usual_settings};
-use crate::publication::rating::short_rate;
 use crate::store::history::{LoadedHistory, Revisions, load};
 use crate::store::open::Store;
 use crate::store::pool;
@@ -143,7 +144,9 @@ impl Report {
             Strategy { name: "process", choose: &process },
         ];
         let strategies: Vec<Strategy<'_>> = strategies.into_iter().chain(players).collect();
-        let cash = |session: usize| short_rate(prepared, session).unwrap_or(0.0) * horizon.years();
+        let basis = PriceBasis::infer(&prepared.history);
+        let sources = RatingSources::new(prepared, &basis);
+        let cash = |session: usize| sources.short_rate(session).unwrap_or(0.0) * horizon.years();
         let earning = PayoffRequest { prepared, games, between: (arguments.from, arguments.to), cash: &cash };
         let table = payoff_table(&earning, &strategies, &|_| {}).with_context(|| {
             format!("no decision between {} and {} has matured within the stored history", arguments.from, arguments.to)

@@ -108,7 +108,7 @@ pub enum Kind {
     Process,
     /// [`crate::opinion::responses::Responses`].
     Responses,
-    /// How the ratings of the universe did.
+    /// [`crate::opinion::rating_record::RatingRecord`].
     RatingRecord,
 }
 

@@ -9,6 +9,7 @@ use crate::forecast::attribution::MaskedForecasts;
 use crate::forecast::calibration::Calibration;
 use crate::forecast::day::{DayForecast, DayInputs, NetworkDay, forecast_day, forecast_ranks};
 use crate::forecast::prepared::Prepared;
+use crate::forecast::rating_sources::RatingSources;
 use crate::forecast::samples::{features_on, network_day};
 use crate::forecast::state::{ModelState, Seats};
 use crate::learning::ensemble::{ForecastError, TrainedModel};
@@ -29,7 +30,8 @@ use crate::publication::predictability::{Judged, predictability};
 use crate::publication::process_day::ProcessDay;
 use crate::publication::ranking::ranking;
 use crate::publication::ranks::{RankedUniverse, ranks};
-use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_instrument, short_rate};
+use crate::publication::rating::{RATING_HORIZON, Rated, RatingDay, rate_all};
+use crate::publication::rating_record::rating_record;
 use crate::publication::responses::{ResponsesOfDay, responses};
 use crate::publication::signal::{Beside, shown, signal};
 
@@ -111,7 +113,7 @@ pub fn compose(inputs: &PublicationInputs<'_>, progress: &dyn Fn(Horizon)) -> Re
             network,
             session,
         },
-        ratings: &rate_all(inputs, &basis, session, year),
+        ratings: &ratings(inputs, &basis, session, year),
         rating_sources: &year.sources,
         verdicts: &judge_all(inputs, session, &days[RATING_HORIZON.index()].forecast.sources),
     };
@@ -179,19 +181,18 @@ fn ranked(inputs: &PublicationInputs<'_>, day: DayInputs<'_>) -> RankedDay {
     (rankable, forecast)
 }
 
-fn rate_all(inputs: &PublicationInputs<'_>, basis: &PriceBasis, session: usize, year: &DayForecast) -> Vec<Rated> {
-    let prepared = inputs.prepared;
+fn ratings(inputs: &PublicationInputs<'_>, basis: &PriceBasis, session: usize, year: &DayForecast) -> Vec<Rated> {
+    let PublicationInputs { prepared, state, .. } = *inputs;
     let day = RatingDay {
         prepared,
-        basis,
+        sources: &RatingSources::new(prepared, basis),
+        harx2: &state.harx2,
+        record: state.ratings.as_ref(),
         session,
-        short_rate: short_rate(prepared, session),
-        log_standard_error: inputs.state.year_log_error,
-        equity_premium: inputs.state.settings.equity_premium,
+        log_standard_error: state.year_log_error,
+        equity_premium: state.settings.equity_premium,
     };
-    (0..prepared.history.instruments.len())
-        .map(|i| rate_instrument(&day, i, year.instruments[i].as_ref(), without(prepared, i, session)))
-        .collect()
+    rate_all(&day, &year.instruments, |i| without(prepared, i, session))
 }
 
 fn judge_all(inputs: &PublicationInputs<'_>, session: usize, sources: &Sources) -> Vec<Predictability> {
@@ -261,6 +262,10 @@ fn add_horizon(
             let process = universe.processes.process(header, i, subject.without);
             composed.push(written(header, &process.envelope, &process)?);
         }
+    }
+    if let Some(record) = inputs.state.ratings.as_ref().filter(|_| horizon == RATING_HORIZON) {
+        let record = rating_record(header, record, universe.rating_sources);
+        composed.push(written(header, &record.envelope, &record)?);
     }
     let (instruments, forecast) = &at.ranked;
     let ranked = RankedUniverse { prepared, instruments, forecast: forecast.as_ref(), actions: &actions };

@@ -1,102 +1,167 @@
-//! The rating of an instrument: the inputs known on the day, and the opinion they give.
+//! The ratings of a day: the inputs known on it, and the opinions they give.
 
-use crate::features::balance_sheet::balance_sheet_on_basis;
-use crate::features::price_basis::PriceBasis;
+use serde::Serialize;
+
+use crate::features::balance_sheet::BalanceSheet;
 use crate::forecast::day::InstrumentForecast;
 use crate::forecast::prepared::Prepared;
+use crate::forecast::rating_record::{GradeChange, RatingRecord};
+use crate::forecast::rating_sources::RatingSources;
+use crate::forecast::walk::VolatilityWalk;
 use crate::market::horizon::Horizon;
-use crate::market::instrument::{InstrumentKind, Symbol};
+use crate::market::instrument::Symbol;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Interval, Kind, Sources, reason};
-use crate::opinion::rating::{Grades, Rating, RatingBasis, TermRating};
+use crate::opinion::rating::{Components, Grades, Outlook, PastGrades, Rating, RatingBasis, TermRating};
 use crate::publication::header::{About, Absent, Header};
-use crate::rating::rate::{RatingBasis as Basis, RatingInputs, RatingOpinion, Subject, rate};
-use crate::rating::scale::Scale;
-use crate::rating::structure::CapitalStructure;
-use crate::rating::term::{RatingSettings, TermRating as Term};
+use crate::publication::rating_explanation::{Explained, explanation};
+use crate::rating::components::{Component, ComponentReason, grade_components};
+use crate::rating::outlook::{Outlook as Heading, outlook};
+use crate::rating::probability::Probability;
+use crate::rating::rate::{RatingBasis as Basis, RatingInputs, RatingOpinion, RatingReason, Subject, rate};
+use crate::rating::scale::{Grade, Scale};
+use crate::rating::term::{Firm, LONG_TERM_YEARS, RatingSettings, SHORT_TERM_YEARS, TermRating as Term};
 use crate::rating::variance::{DEFAULT_HALF_LIFE_YEARS, EquityVolatility};
 use crate::scenario::volatility_inputs::Place;
 
 /// The horizon that ratings are filed under; they look one and ten years ahead whatever the horizon asked for.
 pub const RATING_HORIZON: Horizon = Horizon::FourWeeks;
+/// Most changes shown of the past.
+const SHOWN_CHANGES: usize = 40;
 
 /// What the ratings of a day share.
+#[derive(Clone, Copy)]
 pub struct RatingDay<'a> {
     /// The rows and their columns.
     pub prepared: &'a Prepared,
-    /// The split basis of the prices.
-    pub basis: &'a PriceBasis,
+    /// The same laid out for ratings.
+    pub sources: &'a RatingSources<'a>,
+    /// The benchmark of the volatility, for the outlook.
+    pub harx2: &'a VolatilityWalk,
+    /// What a walk through the past found; `None` for a model without one.
+    pub record: Option<&'a RatingRecord>,
     /// Decision day.
     pub session: usize,
-    /// Short interest rate a year; `None` when no rate is known.
-    pub short_rate: Option<f64>,
     /// Standard error of the log of a one-year volatility forecast.
     pub log_standard_error: Option<f64>,
     /// Equity premium a year.
     pub equity_premium: f64,
 }
 
-/// An opinion, or why there is none; and why the balance sheet was not used.
+/// An opinion with what it rests on, or why there is none.
+#[derive(Debug, Clone)]
 pub struct Rated {
-    opinion: Option<RatingOpinion>,
+    pub(crate) opinion: Option<RatingOpinion>,
+    pub(crate) inputs: Option<RatingInputs>,
+    pub(crate) settings: RatingSettings,
     without: String,
-    basis_reason: Option<String>,
+    /// Why the balance sheet was not used.
+    pub(crate) basis_reason: Option<String>,
+    pub(crate) sheet: Option<BalanceSheet>,
+    /// Probabilities with the benchmark's volatility, now and a quarter ago, for one and for ten years; or why not.
+    pub(crate) quarter: Result<Quarter, &'static str>,
+    pub(crate) components: Result<[Result<Grade, ComponentReason>; 5], String>,
+    history: Vec<GradeChange>,
 }
 
-/// Names of the rate series, the first known one counts: thirteen-week bills, then two-year notes; percent a year.
-const RATE_SERIES: [&str; 2] = ["IRX_13w_yield_pct", "DGS2"];
-
-/// The short rate known at the close of a session, as a fraction a year.
-#[must_use]
-pub fn short_rate(prepared: &Prepared, session: usize) -> Option<f64> {
-    let day = &prepared.history.sessions[session..=session];
-    RATE_SERIES.iter().find_map(|id| {
-        let value = prepared.history.factor(id)?.known_at_close(day)[0];
-        value.is_finite().then_some(value / 100.0)
-    })
+/// Probabilities for one and for ten years with the benchmark's volatility.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quarter {
+    pub now: [Probability; 2],
+    pub ago: [Probability; 2],
 }
 
-/// Rates an instrument on the day of its one-year forecast.
+/// Rates all instruments of the history; `forecasts` are those over a year, `without` says why one is missing.
 #[must_use]
-pub fn rate_instrument(
+pub fn rate_all(
     day: &RatingDay<'_>,
-    instrument: usize,
-    forecast: Option<&InstrumentForecast>,
-    without: &str,
-) -> Rated {
-    let prepared = day.prepared;
-    let described = &prepared.history.instruments[instrument].instrument;
-    let subject = match described.kind {
-        _ if prepared.universe.is_index(instrument, day.session) => Subject::Index,
-        InstrumentKind::Index => Subject::Index,
-        InstrumentKind::Etf => Subject::Fund,
-        InstrumentKind::Equity if described.is_financial() => Subject::Financial,
-        InstrumentKind::Equity => Subject::Company,
-    };
-    let Some(short_rate) = day.short_rate else {
-        return Rated { opinion: None, without: "no_interest_rate".into(), basis_reason: None };
-    };
-    let sheet = balance_sheet_on_basis(&prepared.history, day.basis, Place { instrument, session: day.session });
-    let missing = sheet.as_ref().err().filter(|_| subject == Subject::Company).map(ToString::to_string);
-    let structure = sheet.ok().map(|s| CapitalStructure { equity: s.market_value, liabilities: s.liabilities });
-    let inputs = RatingInputs {
-        subject,
-        structure,
-        volatility: forecast.map(|f| volatility(f, day.log_standard_error)),
-        short_rate,
-        beta: prepared.beta(instrument, day.session).unwrap_or(1.0),
-        defaulted: false,
-    };
-    let settings = RatingSettings { equity_premium: day.equity_premium, ..RatingSettings::default() };
-    let opinion = rate(&inputs, &settings, Scale::idealized()).ok();
-    let word =
-        |r: crate::rating::rate::RatingReason| serde_json::to_value(r).ok().and_then(|v| v.as_str().map(str::to_owned));
-    let reason = opinion.and_then(|o| o.reason).and_then(word);
-    let basis_reason = opinion.and_then(|o| o.basis_reason).and_then(word);
-    Rated {
-        opinion: opinion.filter(|o| o.short_term.is_some()),
-        without: reason.filter(|r| r != reason::INSUFFICIENT_HISTORY).unwrap_or_else(|| without.to_owned()),
-        basis_reason: missing.or(basis_reason),
+    forecasts: &[Option<InstrumentForecast>],
+    without: impl Fn(usize) -> &'static str,
+) -> Vec<Rated> {
+    let mut rated: Vec<Rated> =
+        forecasts.iter().enumerate().map(|(i, forecast)| day.rate(i, forecast.as_ref(), without(i))).collect();
+    add_components(day, &mut rated);
+    add_quarters(day, &mut rated);
+    rated
+}
+
+impl RatingDay<'_> {
+    fn place(&self, instrument: usize) -> Place {
+        Place { instrument, session: self.session }
+    }
+
+    fn settings(&self) -> RatingSettings {
+        let sigma_scale = self.record.map(|r| r.calibration.scale()).unwrap_or_default();
+        RatingSettings { equity_premium: self.equity_premium, sigma_scale, ..RatingSettings::default() }
+    }
+
+    fn rate(&self, instrument: usize, forecast: Option<&InstrumentForecast>, without: &str) -> Rated {
+        let place = self.place(instrument);
+        let symbol = &self.prepared.history.instruments[instrument].instrument.symbol;
+        let sheet = self.sources.balance_sheet(place);
+        let inputs = self.sources.inputs(place, forecast.map(|f| volatility(f, self.log_standard_error)));
+        let opinion = inputs.and_then(|inputs| rate(&inputs, &self.settings(), Scale::idealized()).ok());
+        let is_company = self.sources.subject(place) == Subject::Company;
+        let missing = sheet.as_ref().err().filter(|_| is_company).map(ToString::to_string);
+        let refused = opinion.and_then(|o| o.reason).filter(|r| *r != RatingReason::InsufficientHistory).map(word);
+        let no_rate = inputs.is_none().then(|| "no_interest_rate".to_owned());
+        Rated {
+            opinion: opinion.filter(|o| o.short_term.is_some()),
+            inputs,
+            settings: self.settings(),
+            without: no_rate.or(refused).unwrap_or_else(|| without.to_owned()),
+            basis_reason: missing.or(opinion.and_then(|o| o.basis_reason).map(word)),
+            sheet: sheet.ok(),
+            quarter: Err(reason::INSUFFICIENT_HISTORY),
+            components: Err(reason::NOT_TRADED.to_owned()),
+            history: self.record.and_then(|r| r.history.get(symbol)).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// Grades the parts of the accounts of all companies that are rated on the day, against each other.
+fn add_components(day: &RatingDay<'_>, rated: &mut [Rated]) {
+    let (mut members, mut accounts) = (vec![], vec![]);
+    for (i, rated) in rated.iter_mut().enumerate() {
+        rated.components = match day.sources.subject(day.place(i)) {
+            Subject::Index => Err(reason::NOT_TRADED.to_owned()),
+            Subject::Fund => Err(word(RatingReason::Fund)),
+            _ if rated.opinion.is_none() => Err(rated.without.clone()),
+            Subject::Company | Subject::Financial => match day.sources.accounts(day.place(i)) {
+                Err(missing) => Err(missing.to_string()),
+                Ok(found) => {
+                    members.push(i);
+                    accounts.push(found);
+                    continue;
+                }
+            },
+        };
+    }
+    let long_term = |rated: &Rated| Some(rated.opinion.as_ref()?.long_term?.grade);
+    let is_company = |i: &usize| matches!(day.sources.subject(day.place(*i)), Subject::Company | Subject::Financial);
+    let grades: Vec<Grade> = (0..rated.len()).filter(is_company).filter_map(|i| long_term(&rated[i])).collect();
+    for (member, graded) in members.into_iter().zip(grade_components(&accounts, &grades)) {
+        rated[member].components = Ok(graded);
+    }
+}
+
+/// Computes the probabilities of now and of a quarter ago in the same way: with the benchmark's volatility and without
+/// the calibrated factor's changes.
+fn add_quarters(day: &RatingDay<'_>, rated: &mut [Rated]) {
+    let Some(ago) = day.session.checked_sub(Horizon::Quarter.sessions()) else { return };
+    let settings = day.settings();
+    let [now, before] = [day.session, ago].map(|t| day.sources.benchmark_volatilities(day.harx2, t));
+    for (i, rated) in rated.iter_mut().enumerate().filter(|(_, r)| r.opinion.is_some()) {
+        let firm = |session: usize, volatility: Option<EquityVolatility>| {
+            day.sources.inputs(Place { instrument: i, session }, Some(volatility?))?.firm(&settings)
+        };
+        let (now, ago) = (firm(day.session, now[i]), firm(ago, before[i]));
+        let probabilities = |firm: &Firm| [SHORT_TERM_YEARS, LONG_TERM_YEARS].map(|years| firm.probability(years));
+        rated.quarter = match (now, ago) {
+            (Some(now), Some(ago)) if now.structure.is_some() != ago.structure.is_some() => Err("basis_changed"),
+            (Some(now), Some(ago)) => Ok(Quarter { now: probabilities(&now), ago: probabilities(&ago) }),
+            _ => Err(reason::INSUFFICIENT_HISTORY),
+        };
     }
 }
 
@@ -114,11 +179,8 @@ impl Rated {
     #[must_use]
     pub fn rating(&self, header: &Header, symbol: &Symbol, sources: &Sources, previous: Option<&Rating>) -> Rating {
         let mut absent = Absent::default();
-        for field in ["outlook", "components"] {
-            absent.because(field, reason::NOT_COMPUTED_YET);
-        }
         if self.opinion.is_none() {
-            for field in ["short_term", "long_term", "basis", "changed_on"] {
+            for field in ["short_term", "long_term", "basis", "changed_on", "explanation"] {
                 absent.because(field, &self.without);
             }
         }
@@ -136,20 +198,52 @@ impl Rated {
                 absent.because(field, reason::INSUFFICIENT_HISTORY);
             }
         }
+        if self.history.iter().any(|change| change.long_term.is_none()) {
+            for field in ["history.short_term", "history.long_term", "history.basis"] {
+                absent.because(field, "withdrawn");
+            }
+        }
         Rating {
             short_term,
             long_term,
-            outlook: None,
-            basis: self.opinion.and_then(|o| o.basis).map(|b| match b {
-                Basis::BalanceSheet => RatingBasis::BalanceSheet,
-                Basis::PriceOnly => RatingBasis::PriceOnly,
-            }),
-            components: None,
+            outlook: self.outlook(&mut absent),
+            basis: self.opinion.and_then(|o| o.basis).map(shown_basis),
+            components: self.components(&mut absent),
             changed_on,
             previous: before,
+            history: self.history.iter().rev().take(SHOWN_CHANGES).map(shown_change).collect(),
+            explanation: explanation(&Explained::of(self), &mut absent),
             envelope: header
                 .envelope(About { kind: Kind::Rating, symbol: Some(symbol), horizon: RATING_HORIZON, sources }, absent),
         }
+    }
+
+    fn outlook(&self, absent: &mut Absent) -> Option<Outlook> {
+        let without = if self.opinion.is_none() { self.without.as_str() } else { self.quarter.err().unwrap_or("") };
+        let quarter = self.opinion.and(self.quarter.ok());
+        let heading = quarter.map(|q| outlook(q.now[1], q.ago[1], LONG_TERM_YEARS, Scale::idealized()));
+        absent.or_because(heading.map(shown_outlook), "outlook", without)
+    }
+
+    fn components(&self, absent: &mut Absent) -> Option<Components> {
+        let graded = match &self.components {
+            Ok(graded) => graded,
+            Err(why) => return absent.or_because(None, "components", why),
+        };
+        let mut grade = |component: Component| match graded[component as usize] {
+            Ok(grade) => Some(grade.to_string()),
+            Err(why) => {
+                absent.because(&format!("components.{}", component.as_str()), why.as_str());
+                None
+            }
+        };
+        Some(Components {
+            income_statement: grade(Component::IncomeStatement),
+            balance_sheet: grade(Component::BalanceSheet),
+            leverage_ratios: grade(Component::LeverageRatios),
+            cash_flow: grade(Component::CashFlow),
+            profitability: grade(Component::Profitability),
+        })
     }
 
     fn change(&self, header: &Header, previous: Option<&Rating>) -> (Option<chrono::NaiveDate>, Option<Grades>) {
@@ -186,4 +280,36 @@ fn shown(term: &Term) -> TermRating {
         horizon_years: term.horizon_years as u32,
         calibrated: term.calibrated,
     }
+}
+
+fn shown_basis(basis: Basis) -> RatingBasis {
+    match basis {
+        Basis::BalanceSheet => RatingBasis::BalanceSheet,
+        Basis::PriceOnly => RatingBasis::PriceOnly,
+    }
+}
+
+fn shown_change(change: &GradeChange) -> PastGrades {
+    PastGrades {
+        as_of: change.as_of,
+        short_term: change.short_term.map(|g| g.to_string()),
+        long_term: change.long_term.map(|g| g.to_string()),
+        basis: change.basis.map(shown_basis),
+        walk_forward: true,
+    }
+}
+
+/// The outlook in the words of the answers.
+pub(crate) fn shown_outlook(heading: Heading) -> Outlook {
+    match heading {
+        Heading::Positive => Outlook::Positive,
+        Heading::Stable => Outlook::Stable,
+        Heading::Negative => Outlook::Negative,
+    }
+}
+
+/// The word by which JSON names a unit variant.
+pub(crate) fn word<T: Serialize>(value: T) -> String {
+    let json = serde_json::to_value(value).ok();
+    json.and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -26,6 +26,23 @@ pub struct UncertainBarrier {
     pub log_deviation: f64,
 }
 
+impl UncertainBarrier {
+    /// Probability that the barrier lies at or above the value already: the part of a first passage that comes from not
+    /// knowing the barrier, whatever the risk.
+    #[must_use]
+    pub fn passed_already(&self) -> Probability {
+        if self.log_deviation <= 0.0 || self.mean <= 0.0 {
+            return if self.mean >= 1.0 { Probability::ONE } else { Probability::ZERO };
+        }
+        Probability::rounded(0.5 * erfc(self.kink() / SQRT_2))
+    }
+
+    /// Standard deviations of its logarithm from which on the barrier lies above the value.
+    fn kink(&self) -> f64 {
+        -self.mean.ln() / self.log_deviation + 0.5 * self.log_deviation
+    }
+}
+
 /// Probability that a value starting at 1 falls to `barrier` within `years`:
 /// `Phi((ln b - nu T)/(s sqrt T)) + b^(2 nu/s^2) Phi((ln b + nu T)/(s sqrt T))`, `nu = mean - s^2/2`;
 /// 1 for a barrier of 1 or more, 0 for one of 0 or less (Harrison 1985; Black and Cox 1976).
@@ -68,7 +85,7 @@ pub fn uncertain_first_passage(barrier: UncertainBarrier, diffusion: Diffusion, 
     }
     let at = |z: f64| mean * (log_deviation * z - 0.5 * log_deviation * log_deviation).exp();
     // Barriers at or above the value: z beyond this.
-    let kink = -mean.ln() / log_deviation + 0.5 * log_deviation;
+    let kink = barrier.kink();
     let top = kink.clamp(-REACH, REACH);
     let bottom = (kink - reach(diffusion, years) / log_deviation).clamp(-REACH, top);
     let half = 0.5 * (top - bottom);
@@ -172,6 +189,16 @@ mod tests {
         assert!(
             (uncertain_first_passage(sure, Diffusion { mean: 0.1, volatility: 0.2 }, 1.0).value() - 1.0).abs() < 1e-12
         );
+    }
+
+    #[test]
+    fn what_lies_above_already_is_the_least_that_a_passage_can_be() {
+        let barrier = UncertainBarrier { mean: 0.6, log_deviation: 0.3 };
+        let still = uncertain_first_passage(barrier, Diffusion { mean: 0.0, volatility: 1e-9 }, 1.0).value();
+        assert!((barrier.passed_already().value() - still).abs() < 1e-6);
+        assert!((still - normal_cdf(0.6_f64.ln() / 0.3 - 0.15)).abs() < 1e-6);
+        let certain = |mean: f64| UncertainBarrier { mean, log_deviation: 0.0 }.passed_already();
+        assert_eq!((certain(1.0), certain(0.9)), (Probability::ONE, Probability::ZERO));
     }
 
     #[test]

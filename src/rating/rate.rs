@@ -104,15 +104,23 @@ pub fn rate(inputs: &RatingInputs, settings: &RatingSettings, scale: &Scale) -> 
     if inputs.defaulted {
         return Ok(RatingOpinion::of([SHORT_TERM_YEARS, LONG_TERM_YEARS].map(TermRating::defaulted)));
     }
-    let Some(volatility) = inputs.volatility else {
+    let Some(firm) = inputs.firm(settings) else {
         return Ok(RatingOpinion::without_grade(RatingReason::InsufficientHistory));
     };
-    let (structure, basis_reason) = usable_structure(inputs);
-    let RatingInputs { short_rate, beta, .. } = *inputs;
-    let firm = Firm { structure, volatility, short_rate, beta, settings: *settings };
-    let basis = if structure.is_some() { RatingBasis::BalanceSheet } else { RatingBasis::PriceOnly };
+    let (_, basis_reason) = usable_structure(inputs);
+    let basis = if firm.structure.is_some() { RatingBasis::BalanceSheet } else { RatingBasis::PriceOnly };
     let opinion = RatingOpinion::of([SHORT_TERM_YEARS, LONG_TERM_YEARS].map(|years| firm.term(years, scale)));
     Ok(RatingOpinion { basis: Some(basis), basis_reason, ..opinion })
+}
+
+impl RatingInputs {
+    /// What the first passages of a rating are computed from; `None` without a volatility. Checks no range.
+    #[must_use]
+    pub fn firm(&self, settings: &RatingSettings) -> Option<Firm> {
+        let (structure, _) = usable_structure(self);
+        let RatingInputs { short_rate, beta, .. } = *self;
+        Some(Firm { structure, volatility: self.volatility?, short_rate, beta, settings: *settings })
+    }
 }
 
 impl RatingOpinion {

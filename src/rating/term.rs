@@ -101,6 +101,12 @@ pub struct RatingDrivers {
     pub mean: f64,
     /// Mean barrier as a fraction of the value now.
     pub barrier: f64,
+    /// Standard deviation of its logarithm.
+    pub barrier_log_deviation: f64,
+    /// Probability that the barrier lies above the value already, whatever the risk.
+    pub passed_already: Probability,
+    /// Factor that the volatility of the share contains.
+    pub sigma_factor: f64,
     /// CreditGrades, without drift; `None` on the price-only basis.
     pub credit_grades: Option<Probability>,
     /// Merton with the liabilities due at the horizon; `None` on the price-only basis.
@@ -126,18 +132,33 @@ impl Firm {
     /// The rating over that many years.
     #[must_use]
     pub fn term(&self, years: f64, scale: &Scale) -> TermRating {
-        let short_term = years <= SHORT_TERM_YEARS;
-        let factor = if short_term { self.settings.sigma_scale.factor } else { 1.0 };
-        let equity_volatility = factor * self.volatility.over(years);
+        let equity_volatility = self.sigma_factor(years) * self.volatility.over(years);
         let probability = self.default_probability(equity_volatility, years);
         TermRating {
             grade: grade(probability, years, scale),
             default_probability: probability,
             interval: self.interval(equity_volatility, years),
             horizon_years: years,
-            calibrated: short_term && self.settings.sigma_scale.calibrated,
+            calibrated: years <= SHORT_TERM_YEARS && self.settings.sigma_scale.calibrated,
             drivers: Some(self.drivers(equity_volatility, years)),
         }
+    }
+
+    /// The default probability within that many years alone.
+    #[must_use]
+    pub fn probability(&self, years: f64) -> Probability {
+        self.default_probability(self.sigma_factor(years) * self.volatility.over(years), years)
+    }
+
+    /// The share itself over a year, as the calibration sees it: without the factor.
+    #[must_use]
+    pub fn share(&self) -> Diffusion {
+        let on_price = Self { structure: None, ..*self };
+        on_price.passage(self.volatility.over(SHORT_TERM_YEARS)).1
+    }
+
+    fn sigma_factor(&self, years: f64) -> f64 {
+        if years <= SHORT_TERM_YEARS { self.settings.sigma_scale.factor } else { 1.0 }
     }
 
     fn default_probability(&self, equity_volatility: f64, years: f64) -> Probability {
@@ -179,6 +200,9 @@ impl Firm {
             volatility: diffusion.volatility,
             mean: diffusion.mean,
             barrier: barrier.mean,
+            barrier_log_deviation: barrier.log_deviation,
+            passed_already: barrier.passed_already(),
+            sigma_factor: self.sigma_factor(years),
             credit_grades: self.structure.map(|s| credit_grades_default(s, recovery, equity_volatility, years)),
             merton: self.structure.map(merton),
         }
