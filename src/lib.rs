@@ -214,12 +214,16 @@ pub mod opinion {
     pub mod envelope;
     pub mod explanation;
     pub mod forecast;
+    pub mod numbers;
     pub mod predictability;
     pub mod process;
+    pub mod process_explanation;
+    pub mod process_solution;
     pub mod provenance;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;
+    pub mod rating_record;
     pub mod responses;
     pub mod schemas;
     pub mod served;
@@ -258,11 +262,9 @@ pub mod publication {
     pub mod compose;
     pub mod forecast;
     pub mod header;
-    pub mod numbers;
     pub mod played;
     pub mod predictability;
     pub mod process;
-    pub mod process_explanation;
     pub mod ranking;
     pub mod ranks;
     pub mod rating;

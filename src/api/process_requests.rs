@@ -10,7 +10,7 @@ use crate::api::snapshot::Snapshot;
 use crate::decision::process::ProcessSettings;
 use crate::opinion::envelope::Kind;
 use crate::opinion::process::Process;
-use crate::publication::process::solve_again;
+use crate::opinion::process_solution::solve_again;
 
 /// An answer without what does not belong to the process.
 fn bare(mut answer: Value) -> Value {

@@ -20,7 +20,7 @@ use crate::market::instrument::Symbol;
 use crate::opinion::canonical::canonical;
 use crate::opinion::envelope::Kind;
 use crate::opinion::process::Process;
-use crate::publication::process::{settings_of, solve_again};
+use crate::opinion::process_solution::{settings_of, solve_again};
 use crate::store::StoreError;
 
 /// The decision process of one instrument: states, actions, transitions, reactions, and what they make best.

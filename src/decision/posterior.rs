@@ -58,3 +58,35 @@ impl<'a> Posterior<'a> {
         if total > 0.0 { row.map(|x| x / total) } else { self.expected[m] }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::market_process::sample_process;
+
+    #[test]
+    fn draws_have_the_moments_of_their_laws() {
+        let market = sample_process(11);
+        let (numbers, expected) = (market.numbers(), market.transition());
+        let mut worlds = vec![];
+        Posterior::of(&market).unwrap().draw(20_000, 5, |world| worlds.push(*world));
+        let mean_of = |value: &dyn Fn(&World) -> f64| worlds.iter().map(value).sum::<f64>() / worlds.len() as f64;
+        for (m, row) in expected.iter().enumerate() {
+            assert!(worlds.iter().all(|world| (world.rows[m].iter().sum::<f64>() - 1.0).abs() < 1e-12));
+            for (next, p) in row.iter().enumerate() {
+                let spread = p * (1.0 - p) / (market.concentration(m) + 1.0);
+                assert!((mean_of(&|world| world.rows[m][next]) - p).abs() < 5.0 * (spread / 20_000.0).sqrt());
+                let found = mean_of(&|world| (world.rows[m][next] - p).powi(2));
+                assert!((found / spread - 1.0).abs() < 0.1, "{found} is not {spread}");
+            }
+            // 1 / variance is chi-square(n) / (n s^2): mean 1 / s^2, variance 2 / (n s^4).
+            let precision = |world: &World| numbers.variance[m] / world.variance[m];
+            let spread = 2.0 / numbers.variance_observations[m];
+            assert!((mean_of(&precision) - 1.0).abs() < 5.0 * (spread / 20_000.0).sqrt());
+            assert!((mean_of(&|world| (precision(world) - 1.0).powi(2)) / spread - 1.0).abs() < 0.1);
+        }
+        let error = |world: &World, m: usize| (world.mean[m] - numbers.mean[m]) / numbers.mean_error[m];
+        assert!((mean_of(&|world| error(world, 0).powi(2)) - 1.0).abs() < 0.05);
+        assert!(worlds.iter().all(|world| (error(world, 0) - error(world, 8)).abs() < 1e-9), "all means err together");
+    }
+}

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::decision::action::Action as Move;
+use crate::decision::holder::HolderType as PlayerType;
 use crate::market::bar::Day;
 use crate::opinion::envelope::{Envelope, Interval};
 use crate::opinion::explanation::Explanation;
@@ -72,6 +74,16 @@ pub enum Action {
     Buy,
 }
 
+impl From<Move> for Action {
+    fn from(action: Move) -> Self {
+        match action {
+            Move::Sell => Self::Sell,
+            Move::Hold => Self::Hold,
+            Move::Buy => Self::Buy,
+        }
+    }
+}
+
 /// The order by which an action beats the others, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +119,27 @@ pub enum HolderType {
     Holder,
     /// Exposure -1, 0 or 1.
     LongShort,
+}
+
+impl Holder {
+    /// A holder of that type at its usual exposure.
+    #[must_use]
+    pub fn usual(player: PlayerType) -> Self {
+        let kind = match player {
+            PlayerType::Holder => HolderType::Holder,
+            PlayerType::LongShort => HolderType::LongShort,
+        };
+        Self { kind, exposure: i32::from(player.default_exposure()) }
+    }
+}
+
+impl From<HolderType> for PlayerType {
+    fn from(kind: HolderType) -> Self {
+        match kind {
+            HolderType::Holder => Self::Holder,
+            HolderType::LongShort => Self::LongShort,
+        }
+    }
 }
 
 /// Prices at the end of the horizon, in `currency`, on today's share basis.

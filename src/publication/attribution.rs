@@ -7,8 +7,8 @@ use crate::forecast::attribution::{
 };
 use crate::forecast::day::DayInputs;
 use crate::opinion::canonical::finite;
+use crate::opinion::numbers::rounded_parts;
 use crate::opinion::signal::{Attribution, FactorShare};
-use crate::publication::numbers::rounded_parts;
 
 /// Numbers besides the volatility that are explained where the network holds their seat, and their names in answers.
 const OTHERS: [(Explained, &str); 3] =

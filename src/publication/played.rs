@@ -9,10 +9,10 @@ use crate::decision::signal::{Decision, GameSettings};
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::reason;
 use crate::opinion::explanation::{ActionReason, EliminatedAction, Explanation};
+use crate::opinion::numbers::rounded_distribution;
 use crate::opinion::ranking::{Elimination, EliminationKind, ModelStrength, Strategy};
 use crate::opinion::responses::RewardSource;
 use crate::opinion::signal::Attribution;
-use crate::publication::numbers::rounded_distribution;
 use crate::publication::signal::shown;
 
 /// What moved the volatility from its base, or why that is not known.

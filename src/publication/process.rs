@@ -1,30 +1,23 @@
 //! The decision process of an instrument, solved from the numbers that are published with it, so that anybody can solve it
 //! again for another holder, cost, discount or number of steps.
 
-use crate::decision::action::Action as Move;
-use crate::decision::holder::{Holder as Player, HolderType as PlayerType, LongRun};
-use crate::decision::market_process::{MarketNumbers, MarketProcess, MarketProcessError};
-use crate::decision::process::{EXPOSURES, HolderProcess, ProcessError, ProcessSettings, state_labels};
+use crate::decision::action::Action;
+use crate::decision::holder::LongRun;
+use crate::decision::market_process::MarketProcess;
+use crate::decision::process::{ProcessSettings, state_labels};
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::{rounded, rounded_to};
 use crate::opinion::envelope::{Kind, Sources};
 use crate::opinion::process::{Estimates, Process};
-use crate::opinion::ranking::Strategy;
-use crate::opinion::signal::{Holder, HolderType};
+use crate::opinion::process_solution::solve_again;
+use crate::opinion::signal::Holder;
 use crate::publication::header::{About, Absent, Header};
-use crate::publication::numbers::rounded_distribution;
-use crate::publication::process_explanation::explain;
-use crate::publication::signal::shown;
 
 /// The horizon that processes are filed under; they have steps of a week, whatever the horizon asked for.
 pub const PROCESS_HORIZON: Horizon = Horizon::FourWeeks;
-/// Decimals of payoffs and values: a week's are thousandths, and their small differences decide.
-pub const PAYOFF_DECIMALS: u32 = 9;
 /// Decimals of estimates: the variance of a quiet week is a millionth.
 const ESTIMATE_DECIMALS: u32 = 12;
-/// Reason for steps that are `null`.
-const WITHOUT_END: &str = "without_end";
 /// Reason for a next state that is `null`.
 const NOT_SEATED: &str = "not_seated";
 /// Reason for everything where the numbers give no process.
@@ -64,12 +57,12 @@ pub fn process(
         About { kind: Kind::Process, symbol: Some(subject.symbol), horizon: PROCESS_HORIZON, sources: subject.sources };
     let unsolved = Process {
         envelope: header.envelope(about, Absent::default()),
-        holder: shown_holder(settings.holder),
+        holder: Holder::usual(settings.holder),
         cost: rounded(settings.cost),
         discount: rounded(settings.discount),
         steps: settings.steps,
         states: state_labels(settings.holder),
-        actions: Move::ALL.map(shown).to_vec(),
+        actions: Action::ALL.map(Into::into).to_vec(),
         transition: None,
         reaction: None,
         q_value: None,
@@ -86,76 +79,6 @@ pub fn process(
     };
     let without = if subject.known.is_some() { NO_SOLUTION } else { subject.without };
     with_reasons(solve_again(&unsolved, settings).unwrap_or(unsolved), without)
-}
-
-/// The same process for other settings, from the numbers published with it. The settings it was published with give it
-/// back to the last byte.
-///
-/// # Errors
-/// [`ProcessError`] when a setting is out of its range, or the numbers give no process.
-pub fn solve_again(published: &Process, settings: &ProcessSettings) -> Result<Process, ProcessError> {
-    let settings = ProcessSettings { cost: rounded(settings.cost), discount: rounded(settings.discount), ..*settings };
-    settings.check()?;
-    let mut process = Process {
-        holder: shown_holder(settings.holder),
-        cost: settings.cost,
-        discount: settings.discount,
-        steps: settings.steps,
-        states: state_labels(settings.holder),
-        ..published.clone()
-    };
-    match settings.steps {
-        Some(_) => process.envelope.reasons.remove("steps"),
-        None => process.envelope.reasons.insert("steps".to_owned(), WITHOUT_END.to_owned()),
-    };
-    if let Some(estimates) = &published.estimates {
-        let (market, long_run) = known(estimates)?;
-        let solved = HolderProcess::solve(&market, &settings, long_run)?;
-        process.explanation = Some(explain(&market, &solved, &settings));
-        fill(&mut process, &market, &solved);
-    }
-    Ok(process)
-}
-
-/// The settings that a process was published with.
-#[must_use]
-pub fn settings_of(process: &Process) -> ProcessSettings {
-    let holder = match process.holder.kind {
-        HolderType::Holder => PlayerType::Holder,
-        HolderType::LongShort => PlayerType::LongShort,
-    };
-    ProcessSettings { holder, cost: process.cost, discount: process.discount, steps: process.steps }
-}
-
-/// Writes the solution into the answer.
-fn fill(process: &mut Process, market: &MarketProcess, solved: &HolderProcess<'_>) {
-    let (solution, finite, now) = (solved.solution(), solved.finite(), solved.current_state());
-    let payoff = |value: f64| rounded_to(value, PAYOFF_DECIMALS);
-    let actions = || 0..finite.actions();
-    let rows = market.transition().map(rounded_distribution);
-    let transition = |state: usize, action: usize| {
-        // The exposure taken is the one that has all the chances; the market's row is shown as it was rounded once.
-        let row = finite.transition(state, action);
-        let shown = |(next, p): (usize, &f64)| if *p > 0.0 { rows[state / EXPOSURES][next / EXPOSURES] } else { 0.0 };
-        row.iter().enumerate().map(shown).collect()
-    };
-    let by_state = |value: &dyn Fn(usize, usize) -> f64| {
-        let row = |state: usize| actions().map(|action| payoff(value(state, action))).collect();
-        Some((0..finite.states()).map(row).collect())
-    };
-    let transitions = |state: usize| actions().map(|action| transition(state, action)).collect();
-    process.transition = Some((0..finite.states()).map(transitions).collect());
-    process.reaction = by_state(&|state, action| finite.reaction(state, action));
-    process.q_value = by_state(&|state, action| solution.q_value[state][action]);
-    process.value = Some(solution.value.iter().map(|v| payoff(*v)).collect());
-    process.policy = Some((0..finite.states()).map(|state| shown(solved.action(state))).collect());
-    process.current_state = process.states.get(now).cloned();
-    process.action = Some(shown(solved.action(now)));
-    process.probability_optimal = solved.probability_optimal(process.draws, process.seed).map(|chances| {
-        let [sell, hold, buy] = rounded_distribution(Move::ALL.map(|action| chances[action]));
-        Strategy { sell, hold, buy }
-    });
-    process.risk_aversion = Some(rounded(solved.risk_aversion()));
 }
 
 /// Notes why fields are null.
@@ -183,14 +106,6 @@ fn with_reasons(mut process: Process, without: &str) -> Process {
     process
 }
 
-fn shown_holder(kind: PlayerType) -> Holder {
-    let shown = match kind {
-        PlayerType::Holder => HolderType::Holder,
-        PlayerType::LongShort => HolderType::LongShort,
-    };
-    Holder { kind: shown, exposure: i32::from(Player::usual(kind).exposure()) }
-}
-
 fn estimates(market: &MarketProcess, long_run: LongRun) -> Estimates {
     let numbers = market.numbers();
     let one = |value: f64| rounded_to(value, ESTIMATE_DECIMALS);
@@ -209,21 +124,6 @@ fn estimates(market: &MarketProcess, long_run: LongRun) -> Estimates {
     }
 }
 
-fn known(estimates: &Estimates) -> Result<(MarketProcess, LongRun), MarketProcessError> {
-    let market = MarketProcess::new(MarketNumbers {
-        counts: estimates.counts,
-        prior: estimates.prior,
-        kappa: estimates.kappa,
-        mean: estimates.mean,
-        mean_error: estimates.mean_error,
-        variance: estimates.variance,
-        variance_observations: estimates.variance_observations,
-        current: estimates.current,
-        next_state: estimates.next_state,
-    })?;
-    Ok((market, LongRun { mean: estimates.long_run_mean, volatility: estimates.long_run_volatility }))
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::{NaiveDate, TimeZone, Utc};
@@ -231,8 +131,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::decision::finite_process::FiniteProcess;
+    use crate::decision::holder::HolderType;
     use crate::decision::market_process::sample_process;
     use crate::opinion::canonical::canonical;
+    use crate::opinion::process_solution::settings_of;
     use crate::opinion::provenance::Provenance;
 
     const LONG_RUN: LongRun = LongRun { mean: 0.001, volatility: 0.04 };
@@ -278,9 +181,9 @@ mod tests {
             assert!(!value.is_null() || reason.is_some_and(|r| r == "insufficient_history"), "{field} has no reason");
         }
         assert_eq!(nothing.states.len(), 27);
-        let other = ProcessSettings { holder: PlayerType::LongShort, ..ProcessSettings::default() };
+        let other = ProcessSettings { holder: HolderType::LongShort, ..ProcessSettings::default() };
         let again = solve_again(&nothing, &other).unwrap();
-        assert_eq!((again.holder.kind, again.action), (HolderType::LongShort, None));
+        assert_eq!((again.holder, again.action), (Holder::usual(HolderType::LongShort), None));
         let (market, no_risk) = (sample_process(1), LongRun { mean: 0.001, volatility: 0.0 });
         let unsolved = published(Some((&market, no_risk)), &ProcessSettings::default());
         assert_eq!(unsolved.envelope.reasons["action"], "no_solution");
@@ -319,7 +222,7 @@ mod tests {
         #[test]
         fn the_published_settings_give_the_same_bytes_again(
             seed in any::<u64>(),
-            holder in prop::sample::select(vec![PlayerType::Holder, PlayerType::LongShort]),
+            holder in prop::sample::select(vec![HolderType::Holder, HolderType::LongShort]),
             cost in 0.0..0.01_f64,
             discount in 0.0..0.95_f64,
             steps in prop::option::of(1..=8_u32),
@@ -330,6 +233,7 @@ mod tests {
             let read: Process = serde_json::from_slice(&entry).unwrap();
             prop_assert_eq!(&canonical(&solve_again(&read, &settings).unwrap()).unwrap(), &entry);
             prop_assert_eq!(&canonical(&solve_again(&read, &settings_of(&read)).unwrap()).unwrap(), &entry);
+            prop_assert_eq!((read.cost, read.discount), (rounded(cost), rounded(discount)));
             // By way of other settings, too.
             let other = solve_again(&read, &ProcessSettings::default()).unwrap();
             prop_assert_eq!(&canonical(&solve_again(&other, &settings).unwrap()).unwrap(), &entry);
@@ -343,12 +247,12 @@ mod tests {
             let (transition, reaction) = (shown.transition.unwrap(), shown.reaction.unwrap());
             let (q, value, policy) = (shown.q_value.unwrap(), shown.value.unwrap(), shown.policy.unwrap());
             prop_assert!(transition.iter().flatten().all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-9));
-            let finite = crate::decision::finite_process::FiniteProcess::new(&transition, &reaction).unwrap();
+            let finite = FiniteProcess::new(&transition, &reaction).unwrap();
             let again = finite.backward_induction(steps, shown.discount).unwrap();
             prop_assert!(again.q_value.concat().iter().zip(q.concat()).all(|(a, b)| (a - b).abs() < 1e-6));
             for s in 0..27 {
                 prop_assert_eq!(value[s], q[s].iter().copied().fold(f64::MIN, f64::max));
-                prop_assert_eq!(q[s][Move::ALL.iter().position(|a| super::shown(*a) == policy[s]).unwrap()], value[s]);
+                prop_assert_eq!(q[s][Action::ALL.iter().position(|a| policy[s] == (*a).into()).unwrap()], value[s]);
             }
             let chances = shown.probability_optimal.unwrap();
             prop_assert!((chances.sell + chances.hold + chances.buy - 1.0).abs() < 1e-12);

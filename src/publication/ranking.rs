@@ -5,12 +5,12 @@ use crate::decision::ranking::RankedAction as Ranked;
 use crate::decision::signal::Decision;
 use crate::opinion::canonical::{rounded, rounded_to};
 use crate::opinion::envelope::Kind;
+use crate::opinion::numbers::rounded_distribution;
 use crate::opinion::ranking::{
     Column, Equilibrium, NashEquilibrium, PayoffInterval, Payoffs, Policy, RankedAction, Ranking, Regret,
 };
 use crate::publication::forecast::Subject;
 use crate::publication::header::{About, Absent, Header};
-use crate::publication::numbers::rounded_distribution;
 use crate::publication::played::{FactorGroups, Played, RewardedPolicy, elimination, strategy};
 use crate::publication::signal::{holder, shown};
 

@@ -7,10 +7,10 @@ use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, Sources, reason};
+use crate::opinion::numbers::rounded_distribution;
 use crate::opinion::ranks::{ExpectedRank, Ranks};
 use crate::opinion::signal::Action;
 use crate::publication::header::{About, Absent, Header};
-use crate::publication::numbers::rounded_distribution;
 use crate::scenario::recipes::RankForecast;
 
 /// What the ranks are formed from.

@@ -9,7 +9,7 @@ use crate::forecast::settings::ForecastSettings;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, reason};
 use crate::opinion::rating::Grades;
-use crate::opinion::signal::{Action, Attribution, Basis, Holder, HolderType, Signal, Verdicts};
+use crate::opinion::signal::{Action, Attribution, Basis, Holder, Signal, Verdicts};
 use crate::publication::forecast::{SIGNAL_LEVEL, Subject};
 use crate::publication::header::{About, Absent, Header};
 use crate::publication::played::Played;
@@ -120,18 +120,13 @@ pub fn signal(header: &Header, subject: &Subject<'_>, beside: Beside<'_>) -> Sig
 /// The holder of every published answer: the default one.
 #[must_use]
 pub fn holder() -> Holder {
-    let player = Player::usual(PlayerType::Holder);
-    Holder { kind: HolderType::Holder, exposure: i32::from(player.exposure()) }
+    Holder::usual(PlayerType::Holder)
 }
 
 /// The action in the words of the answers.
 #[must_use]
 pub fn shown(action: Move) -> Action {
-    match action {
-        Move::Sell => Action::Sell,
-        Move::Hold => Action::Hold,
-        Move::Buy => Action::Buy,
-    }
+    action.into()
 }
 
 /// The argument in the words of the answers.

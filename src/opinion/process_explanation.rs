@@ -6,7 +6,7 @@ use crate::decision::market_process::MarketProcess;
 use crate::decision::process::{HolderProcess, ProcessSettings, trend_word, volatility_word};
 use crate::opinion::canonical::{rounded, rounded_to};
 use crate::opinion::process::{ActionValues, ProcessExplanation};
-use crate::publication::process::PAYOFF_DECIMALS;
+use crate::opinion::process_solution::PAYOFF_DECIMALS;
 
 /// Explains the action in the current state.
 #[must_use]
