@@ -7,15 +7,16 @@ use crate::api::snapshot::{EXPLANATION, SolvedFor};
 use crate::opinion::schemas;
 
 /// Examples of served opinions with their explanations; their numbers only show the form.
-const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 5] = [
     ("Signal", include_str!("examples/signal.json")),
     ("Ranking", include_str!("examples/ranking.json")),
     ("Predictability", include_str!("examples/predictability.json")),
     ("Responses", include_str!("examples/responses.json")),
+    ("RatingRecord", include_str!("examples/rating_record.json")),
 ];
 /// The opinions that are served singly.
-const OPINIONS: [&str; 8] =
-    ["Signal", "Rating", "Ranking", "Forecast", "Ranks", "Predictability", "Process", "Responses"];
+const OPINIONS: [&str; 9] =
+    ["Signal", "Rating", "Ranking", "Forecast", "Ranks", "Predictability", "Process", "Responses", "RatingRecord"];
 /// Lists: the schema of the page and of what is on it.
 const PAGES: [(&str, &str); 6] = [
     ("SignalPage", "ServedSignal"),
@@ -144,6 +145,7 @@ mod tests {
     use super::*;
     use crate::opinion::predictability::Predictability;
     use crate::opinion::ranking::Ranking;
+    use crate::opinion::rating_record::RatingRecord;
     use crate::opinion::responses::{Responses, RewardSource};
     use crate::opinion::served::Served;
     use crate::opinion::signal::Signal;
@@ -166,6 +168,8 @@ mod tests {
         assert_eq!(signal.envelope.source, signal.envelope.sources.source());
         assert_eq!(predictability.verdicts(), signal.predictability);
         assert_eq!(ranking.explanation, signal.explanation);
+        let record: RatingRecord = example("RatingRecord");
+        assert!(record.by_grade.iter().all(|grade| grade.events <= grade.rows));
         let responses: Responses = example("Responses");
         assert_eq!(ranking.responses, responses.models);
         let (policy, rewards) = (ranking.policy.unwrap(), responses.reward_model.unwrap());

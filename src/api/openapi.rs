@@ -17,6 +17,7 @@ use crate::opinion::process::Process;
 use crate::opinion::ranking::Ranking;
 use crate::opinion::ranks::Ranks;
 use crate::opinion::rating::Rating;
+use crate::opinion::rating_record::RatingRecord;
 use crate::opinion::responses::Responses;
 use crate::opinion::served::LedgerReference;
 use crate::opinion::signal::Signal;
@@ -34,7 +35,7 @@ use crate::opinion::signal::Signal;
     servers((url = "/", description = "This server")),
     components(schemas(
         ProblemBody, FieldError, LedgerReference, Signal, Rating, Ranking, Forecast, Ranks, Predictability, Process,
-        Responses
+        Responses, RatingRecord
     )),
     modifiers(&KeyScheme, &Tags)
 )]

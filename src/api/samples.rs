@@ -76,7 +76,7 @@ pub fn entries() -> Vec<PublishedEntry> {
     bodies.push((Kind::Ranking, Some("BABA"), example(include_str!("examples/ranking.json"))));
     bodies.push((Kind::Process, Some("BABA"), process()));
     bodies.push((Kind::Responses, None, example(include_str!("examples/responses.json"))));
-    bodies.push((Kind::RatingRecord, None, universe("rating_record")));
+    bodies.push((Kind::RatingRecord, None, example(include_str!("examples/rating_record.json"))));
     let mut previous = GENESIS;
     let chained = bodies.into_iter().zip(1..).map(|((kind, symbol, body), sequence)| {
         previous = chain_hash(&previous, &canonical(&body));
@@ -149,13 +149,6 @@ fn process() -> Value {
     value.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
     let unsolved: Process = serde_json::from_value(value).unwrap();
     serde_json::to_value(solve_again(&unsolved, &ProcessSettings::default()).unwrap()).unwrap()
-}
-
-/// An opinion of the whole universe with an explanation.
-fn universe(kind: &str) -> Value {
-    let mut value = envelope(kind, Value::Null);
-    value["explanation"] = json!({"sentence": "Too few outcomes."});
-    value
 }
 
 fn envelope(kind: &str, symbol: Value) -> Value {

@@ -9,7 +9,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::evaluation::overfitting::{DEFAULT_BLOCKS, backtest_overfitting};
 use crate::evaluation::paired_tests::{TestResult, diebold_mariano, long_run_variance};
-use crate::evaluation::sharpe::{DeflatedSharpe, annualized, deflated_sharpe, sharpe_moments};
+use crate::evaluation::sharpe::{DeflatedSharpe, SharpeMoments, annualized, deflated_sharpe, sharpe_moments};
 use crate::market::bar::Day;
 
 /// Level of the intervals.
@@ -82,12 +82,19 @@ pub struct StrategySummary {
     pub by_year: Vec<(i32, f64, f64)>,
 }
 
+impl StrategyPayoffs {
+    /// Shape of the money; `None` for a strategy that is never exposed: it bears costs and no risk to be paid for.
+    fn moments(&self) -> Option<SharpeMoments> {
+        (self.exposure != 0.0).then(|| sharpe_moments(&self.money)).flatten()
+    }
+}
+
 impl PayoffTable {
     /// Summaries of all strategies, in their order.
     #[must_use]
     pub fn summaries(&self) -> Vec<StrategySummary> {
         let sharpes: Vec<f64> =
-            self.strategies.iter().filter_map(|s| sharpe_moments(&s.money)).map(|m| m.sharpe).collect();
+            self.strategies.iter().filter_map(StrategyPayoffs::moments).map(|m| m.sharpe).collect();
         let variance = sample_variance(&sharpes);
         let hold = self.strategies.iter().find(|s| s.name == HOLD);
         self.strategies.iter().map(|s| self.summary(s, hold, (sharpes.len(), variance))).collect()
@@ -97,7 +104,8 @@ impl PayoffTable {
     /// `None` with too few days.
     #[must_use]
     pub fn overfitting(&self) -> Option<f64> {
-        let trials: Vec<Vec<f64>> = self.strategies.iter().map(|s| s.money.clone()).collect();
+        let exposed = self.strategies.iter().filter(|s| s.exposure != 0.0);
+        let trials: Vec<Vec<f64>> = exposed.map(|s| s.money.clone()).collect();
         backtest_overfitting(&trials, DEFAULT_BLOCKS).ok().map(|o| o.probability)
     }
 
@@ -110,7 +118,7 @@ impl PayoffTable {
         let gains: Vec<f64> = hold
             .map(|hold| strategy.charged.iter().zip(&hold.charged).map(|(own, hold)| own - hold).collect())
             .unwrap_or_default();
-        let moments = sharpe_moments(&strategy.money);
+        let moments = strategy.moments();
         StrategySummary {
             name: strategy.name.clone(),
             money: self.mean(&strategy.money),

@@ -25,8 +25,7 @@ pub const NETWORK: &str = "network";
 pub struct Envelope {
     /// Which opinion this is.
     pub kind: Kind,
-    /// Canonical symbol; `null` with the reason `whole_universe` in ranks, responses and the record of the ratings, which
-    /// are of all instruments at once.
+    /// Canonical symbol; `null` with the reason `whole_universe` where the opinion is of all instruments at once.
     #[schema(schema_with = schemas::optional_symbol)]
     pub symbol: Option<Symbol>,
     /// How far the opinion looks ahead.

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("publication", &["pure", "learning", "forecast"]),
     ("store", &["pure"]),
     ("ingest", &["pure"]),
-    ("api", &["pure", "store", "publication"]),
+    ("api", &["pure", "store"]),
     ("config", &[]),
     ("cli", &["pure", "config"]),
     ("telemetry", &["config"]),
