@@ -164,8 +164,7 @@ impl Examiner<'_> {
     fn next(&mut self, filing: &Filing) -> Option<ShareCount> {
         let shares = filing.shares?;
         let units = shares / filing.shares_per_unit;
-        let refused =
-            |finding| Some(ShareCount { filed: filing.filed, units, jump: 1.0, accepted: false, finding });
+        let refused = |finding| Some(ShareCount { filed: filing.filed, units, jump: 1.0, accepted: false, finding });
         if !(units > 0.0 && units.is_finite()) {
             return refused(CountFinding::NotPositive);
         }

@@ -67,7 +67,10 @@ pub fn spot_lines(prepared: &Prepared, sources: &RatingSources<'_>, session: usi
             Ok(value) => format!("{value:.0} | {:.2}", value / spot.reported),
             Err(why) => format!("{why} | -"),
         };
-        format!("| {} | {year}-{month:02}-{day:02} | {computed} | {:.0} | {} |", spot.symbol, spot.reported, spot.report)
+        format!(
+            "| {} | {year}-{month:02}-{day:02} | {computed} | {:.0} | {} |",
+            spot.symbol, spot.reported, spot.report
+        )
     };
     let head = [
         "| symbol | day | computed, billion | of reported | reported, billion | report |".to_owned(),

@@ -51,7 +51,10 @@ pub fn rating_report(
     let rows = rated(prepared, &sources, (harx2, session), &settings)?;
     let mut text = String::new();
     let day = prepared.history.sessions[session];
-    writeln!(text, "# Ratings on {day}\n\nModel estimates. Not the opinion of a rating agency, not investment advice.\n")?;
+    writeln!(
+        text,
+        "# Ratings on {day}\n\nModel estimates. Not the opinion of a rating agency, not investment advice.\n"
+    )?;
     write_table(&mut text, &rows)?;
     write_order(&mut text, &order_by_year(prepared, &walk))?;
     write_calibration(&mut text, &record)?;
@@ -128,16 +131,22 @@ fn model(probability: Option<Probability>) -> String {
 }
 
 fn term_cells(term: &TermRating) -> String {
-    let interval = term.interval.map_or_else(
-        || "-".to_owned(),
-        |i| format!("{} .. {}", percent(i.low.value()), percent(i.high.value())),
-    );
+    let interval = term
+        .interval
+        .map_or_else(|| "-".to_owned(), |i| format!("{} .. {}", percent(i.low.value()), percent(i.high.value())));
     format!("{} | {} | {interval}", term.grade, percent(term.default_probability.value()))
 }
 
 fn write_table(text: &mut String, rows: &[Row]) -> anyhow::Result<()> {
-    writeln!(text, "Companies by ten-year probability. Probabilities in percent; sigma, s, mean and b as in the method.\n")?;
-    writeln!(text, "| symbol | 10y | % | 90 % interval | 1y | % | 90 % interval | basis | sigma 1y | sigma 10y | s 10y | mean | b | above already % | CreditGrades 1y % | 10y % | Merton 1y % | 10y % |")?;
+    writeln!(
+        text,
+        "Companies by ten-year probability. Probabilities in percent; sigma, s, mean and b as in the method.\n"
+    )?;
+    writeln!(
+        text,
+        "| symbol | 10y | % | 90 % interval | 1y | % | 90 % interval | basis | sigma 1y | sigma 10y | s 10y | mean | b \
+         | above already % | CreditGrades 1y % | 10y % | Merton 1y % | 10y % |"
+    )?;
     writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for row in rows.iter().filter(|r| r.kind == InstrumentKind::Equity) {
         let [short, long] = &row.terms;
@@ -175,8 +184,14 @@ fn csv(rows: &[Row]) -> anyhow::Result<String> {
 
 fn write_order(text: &mut String, years: &[OrderYear]) -> anyhow::Result<()> {
     writeln!(text, "\n## Did worse ratings mean more risk in the year after?\n")?;
-    writeln!(text, "Rank correlation across companies at the last session of the year, each rating knowing only what was known then.\n")?;
-    writeln!(text, "| year | companies | 10y: volatility | drawdown | 1y: volatility | drawdown | sigma alone: volatility | drawdown |")?;
+    writeln!(
+        text,
+        "Rank correlation across companies at the last session of the year; each rating knows only what was known then.\n"
+    )?;
+    writeln!(
+        text,
+        "| year | companies | 10y: volatility | drawdown | 1y: volatility | drawdown | sigma alone: volatility | drawdown |"
+    )?;
     writeln!(text, "|---|---|---|---|---|---|---|---|")?;
     let columns = |y: &OrderYear| {
         [
@@ -218,7 +233,10 @@ fn write_calibration(text: &mut String, record: &RatingRecord) -> anyhow::Result
         fit.evidence.instrument_years,
         fit.evidence.event_years
     )?;
-    writeln!(text, "| year | factor in force | calibrated | rows | falls | predicted % | with factor 1 % | realized % |")?;
+    writeln!(
+        text,
+        "| year | factor in force | calibrated | rows | falls | predicted % | with factor 1 % | realized % |"
+    )?;
     writeln!(text, "|---|---|---|---|---|---|---|---|")?;
     for y in record.calibration.by_year.iter().filter(|y| y.rows > 0) {
         let shown = |p: Option<f64>| p.map_or_else(|| "-".to_owned(), |p| format!("{:.2}", 100.0 * p));
@@ -227,7 +245,10 @@ fn write_calibration(text: &mut String, record: &RatingRecord) -> anyhow::Result
         writeln!(text, "| {} | {:.4} | {calibrated} | {} | {} | {shares} |", y.year, y.fit.factor, y.rows, y.events)?;
     }
     writeln!(text, "\nBy short-term grade, at the ends of quarters:\n")?;
-    writeln!(text, "| grade | ratings | falls | predicted % | realized % | default expected % |\n|---|---|---|---|---|---|")?;
+    writeln!(
+        text,
+        "| grade | ratings | falls | predicted % | realized % | default expected % |\n|---|---|---|---|---|---|"
+    )?;
     for g in &record.by_grade {
         let [predicted, realized] = [g.predicted, g.realized].map(|p| 100.0 * p);
         let expected = percent(g.default_probability);
@@ -242,7 +263,12 @@ fn write_transitions(text: &mut String, term: &str, transitions: &Transitions) -
         format!(": {:.1} % on the same notch, {:.1} % within one", 100.0 * same, 100.0 * near)
     });
     writeln!(text, "{term}{kept}. Percent of those that began in the letter.\n")?;
-    writeln!(text, "| from | ratings | {} | withdrawn |\n|---|---|{}---|", LETTERS.join(" | "), "---|".repeat(LETTERS.len()))?;
+    writeln!(
+        text,
+        "| from | ratings | {} | withdrawn |\n|---|---|{}---|",
+        LETTERS.join(" | "),
+        "---|".repeat(LETTERS.len())
+    )?;
     for row in transitions.by_letter().into_iter().filter(|row| row.count > 0) {
         let share = |count: usize| match count {
             0 => String::new(),

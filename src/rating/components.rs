@@ -101,11 +101,7 @@ impl Accounts {
             Component::IncomeStatement => {
                 let growth = positive(self.revenue).zip(positive(self.revenue_year_ago));
                 let change = self.net_income.zip(self.net_income_year_ago).map(|(now, then)| now - then);
-                [
-                    over(self.net_income, self.revenue),
-                    growth.map(|(now, then)| (now / then).ln()),
-                    over(change, assets),
-                ]
+                [over(self.net_income, self.revenue), growth.map(|(now, then)| (now / then).ln()), over(change, assets)]
             }
             Component::BalanceSheet => {
                 let size = positive(assets).zip(positive(self.exchange_rate)).map(|(a, rate)| (a * rate).ln());
