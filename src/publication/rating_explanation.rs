@@ -148,7 +148,7 @@ fn sentence(explained: &Explained<'_>, accounts: Option<&BalanceSheet>) -> Optio
 /// What to doubt of a short-term probability that comes from not knowing the barrier more than from risk.
 fn doubt(short: &TermRating, sheet: &BalanceSheet) -> String {
     let unknown = short.drivers.map_or(0.0, |d| d.passed_already.value() / short.default_probability.value());
-    if !(unknown > MOSTLY_UNKNOWN) {
+    if unknown.is_nan() || unknown <= MOSTLY_UNKNOWN {
         return String::new();
     }
     let times = sheet.liabilities / sheet.market_value;

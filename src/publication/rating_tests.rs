@@ -83,7 +83,10 @@ fn published(history: History) -> Published {
         equity_premium: 0.05,
     };
     let without = |i| if prepared.universe.is_index(i, session) { reason::NOT_TRADED } else { reason::PRICES_STOPPED };
-    let rated = rate_all(&day, &forecasts(&sources, &harx2, session), without);
+    let forecasts = forecasts(&sources, &harx2, session);
+    let start = std::time::Instant::now();
+    let rated = rate_all(&day, &forecasts, without);
+    println!("{} ratings in {:.0} ms", rated.len(), start.elapsed().as_secs_f64() * 1e3);
     let header = header(prepared.history.sessions[session]);
     let name = |s: &str| s.to_owned();
     let (mean, volatility, ranks) = (name("equity_premium"), name("harx2"), name("seasonal"));
@@ -189,6 +192,9 @@ fn real_ratings_are_complete_and_baba_is_as_by_hand() {
     check(&rating_record(&published.header, &published.record, &published.sources));
     let counts = |outlook| published.ratings.values().filter(|r| r.outlook == Some(outlook)).count();
     println!("{:?}", [Outlook::Positive, Outlook::Stable, Outlook::Negative].map(counts));
+    let bytes: usize = published.ratings.values().map(|r| canonical(r).unwrap().len()).sum();
+    println!("{} entries of {bytes} bytes", published.ratings.len());
+    println!("{}", canonical(&rating_record(&published.header, &published.record, &published.sources)).unwrap().len());
     for symbol in ["BABA", "F", "BKNG", "SPY", "AAPL"] {
         let r = &published.ratings[Symbol::parse(symbol).unwrap().as_str()];
         println!("{symbol} {}", serde_json::to_string_pretty(&(&r.components, &r.explanation, &r.outlook)).unwrap());

@@ -167,7 +167,7 @@ pub async fn first_day(pool: &PgPool) -> Result<Option<Day>, StoreError> {
 /// [`StoreError`] when the store cannot be reached.
 pub async fn opinions_as_of(pool: &PgPool, asked: &AsOf) -> Result<Vec<LedgerRow>, StoreError> {
     let symbols: Option<Vec<String>> = match asked.kind {
-        Kind::Ranks => None,
+        Kind::Ranks | Kind::RatingRecord => None,
         _ => asked.symbols.as_ref().map(|s| s.iter().map(|s| s.as_str().to_owned()).collect()),
     };
     let rows = sqlx::query_as!(
