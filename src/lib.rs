@@ -314,6 +314,8 @@ pub mod publication {
     pub mod rating;
     pub mod rating_explanation;
     pub mod rating_record;
+    #[cfg(test)]
+    mod rating_tests;
     pub mod responses;
     pub mod signal;
 }

@@ -93,8 +93,7 @@ impl PayoffTable {
     /// Summaries of all strategies, in their order.
     #[must_use]
     pub fn summaries(&self) -> Vec<StrategySummary> {
-        let sharpes: Vec<f64> =
-            self.strategies.iter().filter_map(StrategyPayoffs::moments).map(|m| m.sharpe).collect();
+        let sharpes: Vec<f64> = self.strategies.iter().filter_map(StrategyPayoffs::moments).map(|m| m.sharpe).collect();
         let variance = sample_variance(&sharpes);
         let hold = self.strategies.iter().find(|s| s.name == HOLD);
         self.strategies.iter().map(|s| self.summary(s, hold, (sharpes.len(), variance))).collect()

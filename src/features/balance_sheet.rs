@@ -339,4 +339,33 @@ mod tests {
         assert_eq!(sheet(&history, "TEST6", 600), Err(MissingFundamentals::FilingsStale));
         assert_eq!(serde_json::to_string(&MissingFundamentals::CurrencyUnknown).unwrap(), "\"currency_unknown\"");
     }
+
+    #[test]
+    fn a_count_by_which_hardly_a_share_changes_hands_is_refused_and_reported() {
+        let mut history = sample(&Sample::default());
+        let at = place(&history, "TEST6", 0).instrument;
+        assert!(share_count_reports(&history, &PriceBasis::default()).iter().all(|r| r.symbol.as_str() != "TEST6"));
+        history.instruments[at].filings.iter_mut().for_each(|f| f.filing.shares = f.filing.shares.map(|s| s * 50.0));
+        assert_eq!(sheet(&history, "TEST6", 600), Err(MissingFundamentals::SharesRefused));
+        let reports = share_count_reports(&history, &PriceBasis::default());
+        let own: Vec<_> = reports.iter().filter(|r| r.symbol.as_str() == "TEST6").collect();
+        assert!(own.len() > 4 && own.iter().all(|r| r.used.is_none()), "{own:?}");
+        assert_eq!(own[own.len() - 1].finding.as_str(), "implausible_turnover");
+        history.instruments[at].volume.iter_mut().for_each(|v| *v = f64::NAN);
+        assert!(sheet(&history, "TEST6", 600).is_ok(), "without volumes there is nothing to doubt");
+    }
+
+    #[test]
+    fn repaired_counts_are_reported_with_what_is_used() {
+        let mut history = sample(&Sample::default());
+        let at = place(&history, "TEST6", 0).instrument;
+        let filings = &mut history.instruments[at].filings;
+        let last = filings.len() - 1;
+        let filed = filings[last].filing.shares.unwrap();
+        filings[last].filing.shares = Some(filed / 1e3);
+        let reports = share_count_reports(&history, &PriceBasis::default());
+        let own = reports.iter().find(|r| r.symbol.as_str() == "TEST6").unwrap();
+        assert_eq!((own.finding, own.as_filed), (CountFinding::InThousands, filed / 1e3));
+        assert!((own.used.unwrap() / filed - 1.0).abs() < 1e-9);
+    }
 }

@@ -144,7 +144,8 @@ fn write_table(text: &mut String, rows: &[Row]) -> anyhow::Result<()> {
     )?;
     writeln!(
         text,
-        "| symbol | 10y | % | 90 % interval | 1y | % | 90 % interval | basis | sigma 1y | sigma 10y | s 10y | mean | b | above already % | CreditGrades 1y % | 10y % | Merton 1y % | 10y % |"
+        "| symbol | 10y | % | 90 % interval | 1y | % | 90 % interval | basis | sigma 1y | sigma 10y | s 10y | mean | b \
+         | above already % | CreditGrades 1y % | 10y % | Merton 1y % | 10y % |"
     )?;
     writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for row in rows.iter().filter(|r| r.kind == InstrumentKind::Equity) {
@@ -185,7 +186,7 @@ fn write_order(text: &mut String, years: &[OrderYear]) -> anyhow::Result<()> {
     writeln!(text, "\n## Did worse ratings mean more risk in the year after?\n")?;
     writeln!(
         text,
-        "Rank correlation across companies at the last session of the year, each rating knowing only what was known then.\n"
+        "Rank correlation across companies at the last session of the year; each rating knows only what was known then.\n"
     )?;
     writeln!(
         text,

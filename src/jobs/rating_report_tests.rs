@@ -12,6 +12,7 @@ use crate::market::history::History;
 use crate::market::horizon::Horizon;
 use crate::rating::term::RatingSettings;
 use crate::scenario::volatility::VolatilityModel;
+use crate::scenario::volatility_inputs::Place;
 
 fn report(history: History) -> super::rating_report::RatingReport {
     let prepared = Prepared::new(history);
@@ -44,6 +45,26 @@ fn the_real_report_and_its_market_values_hold() {
     println!("{}", found.text);
     let (prepared, basis) = (Prepared::new(history.clone()), PriceBasis::infer(&history));
     let sources = RatingSources::new(&prepared, &basis);
+    let instrument = history.instruments.iter().position(|i| i.instrument.symbol.as_str() == "BABA").unwrap();
+    let value = |day: &str| {
+        let session = history.sessions.binary_search(&day.parse().unwrap()).unwrap();
+        let found = sources.market_value(Place { instrument, session });
+        let units = found.map(|value| value / history.instruments[instrument].close[session] / 1e9);
+        println!("BABA {day}: {:?} billion dollars, {units:?} billion depositary shares", found.map(|v| v / 1e9));
+        units.unwrap()
+    };
+    // Eight ordinary shares for one depositary share since 2019-07-30, when their number rose eightfold too.
+    let table = [
+        ("2015-07-01", 2.495),
+        ("2018-06-05", 2.529),
+        ("2019-07-29", 2.587),
+        ("2019-07-31", 2.587),
+        ("2020-07-13", 2.686),
+        ("2024-09-30", 2.434),
+    ];
+    for (day, expected) in table {
+        assert!((value(day) - expected).abs() < 0.001, "{day}");
+    }
     for spot in SPOTS {
         let ratio = spot.computed(&prepared, &sources).unwrap() / spot.reported;
         assert!((0.9..1.15).contains(&ratio), "{spot:?}: {ratio}");

@@ -1,7 +1,7 @@
 //! Why a rating is what it is: the numbers of both first passages, and one sentence.
 
 use crate::features::balance_sheet::BalanceSheet;
-use crate::opinion::canonical::{finite, rounded};
+use crate::opinion::canonical::{rounded, rounded_to};
 use crate::opinion::rating::{RatedAccounts, RatingExplanation, TermExplanation};
 use crate::publication::header::Absent;
 use crate::publication::rating::{Quarter, Rated};
@@ -98,18 +98,23 @@ fn term(
 
 fn shown_accounts(sheet: &BalanceSheet) -> RatedAccounts {
     RatedAccounts {
-        market_value: rounded(sheet.market_value),
-        units: rounded(sheet.units),
-        liabilities: rounded(sheet.liabilities),
+        market_value: whole(sheet.market_value),
+        units: whole(sheet.units),
+        liabilities: whole(sheet.liabilities),
         debt_known: sheet.debt_known,
-        total_assets: rounded(sheet.total_assets),
-        equity: sheet.equity.and_then(finite),
+        total_assets: whole(sheet.total_assets),
+        equity: sheet.equity.map(whole),
         currency: sheet.currency.clone(),
         filing_currency: sheet.filing_currency.clone(),
         exchange_rate: rounded(sheet.exchange_rate),
         filed: sheet.filed,
         period_end: sheet.period_end,
     }
+}
+
+/// Amounts in whole units of their currency.
+fn whole(amount: f64) -> f64 {
+    rounded_to(amount, 0)
 }
 
 fn sentence(explained: &Explained<'_>, accounts: Option<&BalanceSheet>) -> Option<String> {
@@ -130,10 +135,10 @@ fn sentence(explained: &Explained<'_>, accounts: Option<&BalanceSheet>) -> Optio
     let billions = |amount: f64| format!("{:.1} billion {}", amount / 1e9, sheet.currency);
     let what = if sheet.debt_known { "debt" } else { "liabilities" };
     Some(format!(
-        "A market value of {} stands before {what} of {}: with {} volatility a year the assets fall to about {} of \
+        "Behind {what} of {} stands a market value of {}: with {} volatility a year the assets fall to about {} of \
          today's, where creditors lose money, within ten years with probability {chance}{}.",
-        billions(sheet.market_value),
         billions(sheet.liabilities),
+        billions(sheet.market_value),
         percent(volatility),
         percent(barrier),
         doubt(&short, sheet),
@@ -143,7 +148,7 @@ fn sentence(explained: &Explained<'_>, accounts: Option<&BalanceSheet>) -> Optio
 /// What to doubt of a short-term probability that comes from not knowing the barrier more than from risk.
 fn doubt(short: &TermRating, sheet: &BalanceSheet) -> String {
     let unknown = short.drivers.map_or(0.0, |d| d.passed_already.value() / short.default_probability.value());
-    if !(unknown > MOSTLY_UNKNOWN) {
+    if unknown.is_nan() || unknown <= MOSTLY_UNKNOWN {
         return String::new();
     }
     let times = sheet.liabilities / sheet.market_value;

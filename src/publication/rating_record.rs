@@ -2,7 +2,7 @@
 
 use crate::features::balance_sheet::ShareCountReport;
 use crate::forecast::rating_record as kept;
-use crate::opinion::canonical::{finite, rounded};
+use crate::opinion::canonical::{finite, rounded, rounded_to};
 use crate::opinion::envelope::{Kind, Sources, reason};
 use crate::opinion::rating_record::{
     FactorCalibration, GradeCalibration, LetterRow, OutlookRecord, RatingRecord, ShareCount, TermTransitions,
@@ -127,8 +127,8 @@ fn shown_count(report: &ShareCountReport) -> ShareCount {
     ShareCount {
         symbol: report.symbol.to_string(),
         filed: report.filed,
-        as_filed: rounded(report.as_filed),
-        used: report.used.and_then(finite),
+        as_filed: rounded_to(report.as_filed, 0),
+        used: report.used.map(|units| rounded_to(units, 0)),
         reason: report.finding.as_str().to_owned(),
     }
 }

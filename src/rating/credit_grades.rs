@@ -31,6 +31,8 @@ pub fn credit_grades_default(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::rating::first_passage::{Diffusion, UncertainBarrier, uncertain_first_passage};
 
     #[test]
@@ -43,6 +45,27 @@ mod tests {
             let barrier = UncertainBarrier { mean: structure.barrier(recovery), log_deviation: 0.3 };
             let own = uncertain_first_passage(barrier, Diffusion { mean: 0.0, volatility: 0.25 }, years).value();
             assert!((own / found - 1.0).abs() < 0.01, "{years}: {own} against {found}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+
+        #[test]
+        fn without_drift_the_closed_form_is_never_below_and_within_a_percent_where_the_barrier_is_far(
+            equity in 1.0..100.0_f64, leverage in 0.01..30.0_f64, spread in 0.05..2.5_f64, years in 0.25..10.0_f64,
+        ) {
+            let structure = CapitalStructure { equity, liabilities: equity * leverage };
+            let recovery = Recovery::default();
+            let volatility = spread / years.sqrt();
+            let equity_volatility = volatility / structure.equity_share(recovery);
+            let barrier = UncertainBarrier { mean: structure.barrier(recovery), log_deviation: recovery.log_deviation };
+            let own = uncertain_first_passage(barrier, Diffusion { mean: 0.0, volatility }, years).value();
+            let closed = credit_grades_default(structure, recovery, equity_volatility, years).value();
+            prop_assert!(own <= closed + 1e-9, "{own} above {closed}");
+            if barrier.mean <= 0.4 && spread >= 0.2 {
+                prop_assert!(closed - own <= 0.01 * closed + 1e-9, "{own} {closed}");
+            }
         }
     }
 

@@ -181,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn every_cut_point_follows_the_published_formula() {
+        let percent = [
+            0.01, 0.1, 0.2, 0.4, 0.7, 1.2, 1.8, 2.6, 3.6, 6.1, 9.4, 13.5, 17.66, 22.2, 27.2, 34.9, 47.7, 65.0, 80.7,
+            99.98,
+        ];
+        for years in [1.0, 5.0, 10.0] {
+            let within = |k: usize| 1.0 - (1.0 - percent[k] / 100.0_f64).powf(years / 10.0);
+            for (k, cut) in Scale::idealized().cut_points(years).into_iter().enumerate() {
+                assert!((cut - (within(k) * within(k + 1)).sqrt()).abs() < 1e-9, "{years} {k}: {cut}");
+            }
+        }
+    }
+
+    #[test]
     fn the_tables_own_probabilities_get_their_own_grades() {
         for years in [1.0, 5.0, 10.0] {
             let probabilities = Scale::idealized().default_probabilities(years);
