@@ -10,6 +10,7 @@ use super::header::Header;
 use super::rating::{Rated, RatingDay, rate_all};
 use super::rating_record::rating_record;
 use crate::decision::holder::LongRun;
+use crate::decision::liquidity::Liquidity;
 use crate::features::price_basis::PriceBasis;
 use crate::features::sample_history::{Sample, sample};
 use crate::forecast::day::InstrumentForecast;
@@ -61,6 +62,7 @@ fn forecasts(sources: &RatingSources<'_>, harx2: &VolatilityWalk, session: usize
         probability_up: 0.5,
         long_run: LongRun { mean: 0.05, volatility: v.long_run },
         models: vec![],
+        liquidity: Liquidity { cost: 0.0005, impact: 0.01, dollar_volume: None, borrowed: true },
         borrowed: false,
     };
     sources.benchmark_volatilities(harx2, session).into_iter().map(|v| v.map(forecast)).collect()

@@ -25,6 +25,9 @@ pub fn recipe(members: u32) -> RecipeConfig {
         impact: 0.01,
         precision: 5.0,
         dominance_threshold: 0.6,
+        discount: 0.99,
+        prior_weeks: 8.0,
+        policy_temperature: 1.0,
     }
 }
 
