@@ -147,7 +147,9 @@ mod tests {
             let payoffs = game.payoffs(found.net_demand);
             for (a, b) in [(Action::Sell, Action::Hold), (Action::Hold, Action::Buy), (Action::Sell, Action::Buy)] {
                 if game.open[a] && game.open[b] && payoffs[a] + 1e-9 < payoffs[b] {
-                    prop_assert!(found.probabilities[a] < found.probabilities[b]);
+                    let (worse, better) = (found.probabilities[a], found.probabilities[b]);
+                    // Far below the best action both may be too small for a double.
+                    prop_assert!(worse < better || better == 0.0);
                 }
             }
         }

@@ -5,7 +5,7 @@ use crate::decision::comparison::state_in_words;
 use crate::decision::holder::{Holder as Player, HolderType as PlayerType};
 use crate::decision::policy::policy;
 use crate::decision::signal::{Decision, GameSettings, SignalInputs, decide};
-use crate::decision::standings::Standings;
+use crate::decision::standings::{NoStrengths, Standings};
 use crate::features::states::STATES;
 use crate::forecast::day::InstrumentForecast;
 use crate::forecast::responses::{GAME_HORIZONS, belief};
@@ -29,13 +29,16 @@ pub struct GameDay<'a> {
     state: &'a ModelState,
     horizon: Horizon,
     strengths: Result<Vec<ModelStrength>, &'static str>,
+    without_strengths: Option<&'static str>,
 }
 
 impl<'a> GameDay<'a> {
     /// The games of a horizon, by what the model learnt.
     #[must_use]
     pub fn new(state: &'a ModelState, horizon: Horizon) -> Self {
-        Self { state, horizon, strengths: standings(state, horizon).map(model_strengths) }
+        let standings = standings(state, horizon);
+        let without_strengths = standings.ok().and_then(|s| s.reason).map(NoStrengths::as_str);
+        Self { state, horizon, strengths: standings.map(model_strengths), without_strengths }
     }
 
     /// Plays for a holder at the usual exposure, at the instrument's own cost and impact.
@@ -43,7 +46,8 @@ impl<'a> GameDay<'a> {
     pub fn play(&self, symbol: &Symbol, market_state: Option<u8>, forecast: Option<&InstrumentForecast>) -> Played {
         let configured = self.state.settings.game;
         let Some(forecast) = forecast else {
-            return Played { responses: self.strengths.clone(), ..Played::alone(None, configured) };
+            let (responses, without_strengths) = (self.strengths.clone(), self.without_strengths);
+            return Played { responses, without_strengths, ..Played::alone(None, configured) };
         };
         let liquidity = forecast.liquidity;
         let settings = GameSettings { cost: liquidity.cost, impact: liquidity.impact, ..configured };
@@ -57,6 +61,7 @@ impl<'a> GameDay<'a> {
             policy,
             confidence,
             responses: self.strengths.clone(),
+            without_strengths: self.without_strengths,
         }
     }
 

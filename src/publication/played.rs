@@ -33,6 +33,8 @@ pub struct Played {
     pub confidence: Result<f64, &'static str>,
     /// The models ranked, strongest first.
     pub responses: Result<Vec<ModelStrength>, &'static str>,
+    /// Why the models have no strengths, where the games do not determine them.
+    pub without_strengths: Option<&'static str>,
 }
 
 /// The policy `reference(a) exp(reward(a) / beta) / Z` with what it is made of.
@@ -63,6 +65,7 @@ impl Played {
             policy: Err(reason::NOT_COMPUTED_YET),
             confidence: Err(reason::NOT_COMPUTED_YET),
             responses: Err(reason::NOT_COMPUTED_YET),
+            without_strengths: None,
         }
     }
 

@@ -43,6 +43,9 @@ fn absences(subject: &Subject<'_>, played: &Played, factor_groups: FactorGroups<
     if let Err(why) = played.responses {
         absent.because("responses", why);
     }
+    if let Some(why) = played.without_strengths {
+        ["responses.strength", "responses.interval"].into_iter().for_each(|field| absent.because(field, why));
+    }
     let Some(decision) = &played.decision else {
         let fields = ["actions", "payoffs", "equilibrium", "nash", "policy", "explanation"];
         fields.into_iter().for_each(|field| absent.because(field, subject.without));

@@ -22,20 +22,39 @@ pub struct ResponsesOfDay<'a> {
     pub reward_model: Result<&'a RewardModelRecord, &'a str>,
 }
 
+/// Reason for a score of a reward model that no later quarter could judge yet.
+const TOO_FEW_QUARTERS: &str = "too_few_quarters";
+
+/// Fields that need strengths.
+const LEADER: [&str; 2] = ["explanation.strongest", "explanation.lead"];
+
 /// Forms the responses.
 #[must_use]
 pub fn responses(header: &Header, day: &ResponsesOfDay<'_>) -> Responses {
     let mut absent = Absent::default();
     let standings = day.standings.ok();
     if let Err(why) = day.standings {
-        ["models", "games", "tie_parameter", "connected"].into_iter().for_each(|field| absent.because(field, why));
+        let fields =
+            ["models", "games", "tie_parameter", "connected", "explanation.overlap", "explanation.days_minimum"];
+        fields.into_iter().chain(LEADER).for_each(|field| absent.because(field, why));
     }
     if let Some(why) = standings.and_then(|s| s.reason) {
         let fields = ["models.strength", "models.interval", "tie_parameter"];
-        fields.into_iter().for_each(|field| absent.because(field, why.as_str()));
+        fields.into_iter().chain(LEADER).for_each(|field| absent.because(field, why.as_str()));
     }
     if let Err(why) = day.reward_model {
         absent.because("reward_model", why);
+    }
+    if let Ok(record) = day.reward_model {
+        let scores = [
+            ("reward_model.accuracy", record.accuracy),
+            ("reward_model.constant_accuracy", record.constant_accuracy),
+            ("reward_model.log_loss", record.log_loss),
+            ("reward_model.constant_log_loss", record.constant_log_loss),
+            ("reward_model.p_value", record.p_value),
+        ];
+        let missing = scores.into_iter().filter(|(_, score)| score.is_none());
+        missing.for_each(|(field, _)| absent.because(field, TOO_FEW_QUARTERS));
     }
     let about = About { kind: Kind::Responses, symbol: None, horizon: day.horizon, sources: day.sources };
     Responses {

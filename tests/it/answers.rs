@@ -35,12 +35,14 @@ async fn every_instrument_is_answered_at_every_horizon(options: PgPoolOptions, c
             }
         }
         newest(&rows, "ranks", None, horizon);
+        newest(&rows, "responses", None, horizon);
     }
-    for kind in ["rating", "predictability"] {
+    newest(&rows, "rating_record", None, "4w");
+    for kind in ["rating", "predictability", "process"] {
         let of_no_horizon: Vec<&LedgerRow> = rows.iter().filter(|r| r.kind == kind).collect();
         assert!(of_no_horizon.len() == 10 && of_no_horizon.iter().all(|r| r.horizon == "4w"));
     }
-    assert_eq!(rows.len(), 10 * 5 * 3 + 2 * 10 + 5);
+    assert_eq!(rows.len(), 10 * 5 * 3 + 3 * 10 + 2 * 5 + 1);
     for row in &rows {
         check_envelope(row, started);
         check_nulls(row);
@@ -89,7 +91,32 @@ fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
             "rating",
             "volatility",
         ],
-        "rating" => &["basis", "changed_on", "components", "long_term", "outlook", "previous", "short_term"],
+        "rating" => &[
+            "basis",
+            "changed_on",
+            "components",
+            "explanation",
+            "history",
+            "long_term",
+            "outlook",
+            "previous",
+            "short_term",
+        ],
+        "process" => &[
+            "action",
+            "cost",
+            "discount",
+            "estimates",
+            "explanation",
+            "policy",
+            "probability_optimal",
+            "q_value",
+            "reaction",
+            "transition",
+            "value",
+        ],
+        "responses" => &["connected", "explanation", "games", "models", "reward_model", "tie_parameter"],
+        "rating_record" => &["by_grade", "by_year", "calibration", "outlooks", "share_counts", "transitions"],
         "ranking" => &["actions", "equilibrium", "explanation", "holder", "nash", "payoffs", "policy", "responses"],
         "ranks" => &["ranks"],
         "predictability" => &["short_term", "long_term"],
@@ -120,7 +147,8 @@ fn check_nulls(row: &LedgerRow) {
     for (path, _) in said["reasons"].as_object().unwrap() {
         let value = path.split('.').try_fold(&said, |at, name| at.get(name));
         // Reasons of list elements and the remark on the balance sheet have no single place.
-        let elsewhere = path.starts_with("actions.") || path == "balance_sheet" || path == "ranks";
+        let lists = ["actions.", "models.", "responses."];
+        let elsewhere = lists.iter().any(|l| path.starts_with(l)) || path == "balance_sheet" || path == "ranks";
         assert!(elsewhere || value.is_none_or(Value::is_null), "{}: {path} has a value and a reason", row.kind);
     }
 }
@@ -269,7 +297,7 @@ async fn the_smallest_markets_are_answered(options: PgPoolOptions, connect: PgCo
         simulate::record(&opened.store, &market(instruments, sessions)).await.unwrap();
         let published = train_and_publish(&opened.store, 1).await;
         let rows = entries(&opened.store).await;
-        assert_eq!((published.as_of, rows.len()), (LAST_DAY, instruments * 17 + 5), "{instruments} x {sessions}");
+        assert_eq!((published.as_of, rows.len()), (LAST_DAY, instruments * 18 + 11), "{instruments} x {sessions}");
         rows.iter().for_each(check_nulls);
         let last = rows.len() as i64;
         assert!(matches!(replay(&opened.store, last).await.unwrap(), Replay::Same(_)), "{instruments} x {sessions}");
