@@ -5,6 +5,7 @@
 
 mod benchmarks;
 mod data;
+mod decisions;
 mod http;
 mod import;
 mod lesson;
@@ -30,7 +31,7 @@ use crate::stores::Stores;
 use crate::table::{Table, mib, seconds, timed};
 
 /// Sections in the order in which they run.
-const SECTIONS: [&str; 5] = ["import", "benchmarks", "training", "publishing", "http"];
+const SECTIONS: [&str; 6] = ["import", "benchmarks", "training", "publishing", "decisions", "http"];
 /// Sections that run only when asked for: one takes minutes, the other needs PyTorch.
 const ON_REQUEST: [&str; 2] = ["retrain", "pytorch"];
 
@@ -85,6 +86,9 @@ async fn run(wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     }
     if wanted("publishing") || wanted("http") {
         publishing::run(&bench).await?;
+    }
+    if wanted("decisions") {
+        decisions::run(&bench).await?;
     }
     if wanted("http") {
         http::run(&bench).await?;
