@@ -108,3 +108,57 @@ pub struct EliminatedAction {
     /// The action or mixture that is better; `null` for actions out of range.
     pub by: Option<Strategy>,
 }
+
+/// What a forecast rests on. Volatilities are annualized, the return is over the horizon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ForecastExplanation {
+    /// The forecast in words, with its numbers.
+    #[schema(
+        example = "Volatility is expected to be 46.7 % a year, by harx2, against 48.2 % in the long run; the expected \
+                        return of 0.3 % is by equity_premium."
+    )]
+    pub sentence: String,
+    /// Simple return that is expected without skill: `max(beta, .25)` times the equity premium.
+    #[schema(example = 0.0033)]
+    pub usual_return: f64,
+    /// What the benchmark forecasts.
+    #[schema(example = 0.4666)]
+    pub benchmark_volatility: f64,
+    /// The long-run level.
+    #[schema(example = 0.4823)]
+    pub long_run_volatility: f64,
+    /// Whether the universe fills in for a young instrument.
+    pub borrowed: bool,
+    /// Whether intervals were widened or narrowed by past errors; else they are those of the normal law.
+    pub intervals_calibrated: bool,
+}
+
+/// What the ranks rest on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RanksExplanation {
+    /// The ranks in words.
+    pub sentence: String,
+    /// Ranked instruments.
+    #[schema(example = 130)]
+    pub instruments: u32,
+    /// Joint draws behind the chances.
+    #[schema(example = 20_000)]
+    pub scenarios: u32,
+    /// Weight of the network's tilt, 0..=.25; without one the chances are symmetric.
+    #[schema(minimum = 0, maximum = 0.25, example = 0.0)]
+    pub tilt_weight: f64,
+}
+
+/// The verdicts counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PredictabilityExplanation {
+    /// The verdicts in words.
+    #[schema(example = "Of six questions none is shown to be predictable: for 4 there is too little data.")]
+    pub sentence: String,
+    /// Heads that are, such as `short_term.rank`.
+    pub predictable: Vec<String>,
+    /// Heads for which it was not shown, with data enough.
+    pub not_predictable: Vec<String>,
+    /// Heads for which there is too little data.
+    pub insufficient_data: Vec<String>,
+}

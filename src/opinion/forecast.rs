@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::opinion::envelope::{Envelope, Interval};
+use crate::opinion::explanation::ForecastExplanation;
 use crate::opinion::signal::{Price, Volatility};
 
 /// Answer of `GET /forecast/{symbol}`, without `ledger` and `stale`.
@@ -28,6 +29,9 @@ pub struct Forecast {
     pub price: Option<Price>,
     /// Quantiles of the price at the end of the horizon, at the same probabilities.
     pub price_quantiles: Option<Vec<Quantile>>,
+    /// What it rests on.
+    #[serde(default)]
+    pub explanation: Option<ForecastExplanation>,
 }
 
 /// A quantile.

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::market::bar::Day;
 use crate::opinion::envelope::Envelope;
+use crate::opinion::explanation::PredictabilityExplanation;
 use crate::opinion::signal::{TermVerdicts, Verdict, Verdicts};
 
 /// Answer of `GET /predictability/{symbol}`, without `ledger` and `stale`.
@@ -17,6 +18,9 @@ pub struct Predictability {
     pub short_term: Option<TermPredictability>,
     /// A year.
     pub long_term: Option<TermPredictability>,
+    /// What it rests on.
+    #[serde(default)]
+    pub explanation: Option<PredictabilityExplanation>,
 }
 
 /// The verdicts of one term.

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::market::instrument::Symbol;
 use crate::opinion::envelope::Envelope;
+use crate::opinion::explanation::RanksExplanation;
 use crate::opinion::schemas;
 use crate::opinion::signal::Action;
 
@@ -16,6 +17,9 @@ pub struct Ranks {
     pub envelope: Envelope,
     /// The rankable instruments, best expected rank first.
     pub ranks: Vec<ExpectedRank>,
+    /// What it rests on.
+    #[serde(default)]
+    pub explanation: Option<RanksExplanation>,
 }
 
 /// One instrument's place in the universe.

@@ -268,7 +268,14 @@ fn add_horizon(
         composed.push(written(header, &record.envelope, &record)?);
     }
     let (instruments, forecast) = &at.ranked;
-    let ranked = RankedUniverse { prepared, instruments, forecast: forecast.as_ref(), actions: &actions };
+    let ranked = RankedUniverse {
+        prepared,
+        instruments,
+        forecast: forecast.as_ref(),
+        actions: &actions,
+        scenarios: inputs.state.settings.scenarios,
+        tilt_weight: inputs.state.seats(horizon).tilt_weight,
+    };
     let ranks = ranks(header, &ranked, horizon, sources);
     composed.push(written(header, &ranks.envelope, &ranks)?);
     let reward_model = reward_record(inputs.state, horizon);

@@ -5,6 +5,7 @@ use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::{rounded, rounded_to};
 use crate::opinion::envelope::{Interval, Kind, Sources};
+use crate::opinion::explanation::ForecastExplanation;
 use crate::opinion::forecast::{Forecast, Quantile};
 use crate::opinion::signal::{Price, Volatility};
 use crate::publication::header::{About, Absent, Header};
@@ -72,13 +73,38 @@ impl Subject<'_> {
     }
 }
 
+fn explanation(subject: &Subject<'_>, forecast: &InstrumentForecast) -> ForecastExplanation {
+    let annualized = |volatility: f64| volatility / subject.horizon.years().sqrt();
+    let percent = |value: f64| format!("{:.1} %", 100.0 * value);
+    let Sources { volatility, mean, .. } = subject.sources;
+    ForecastExplanation {
+        sentence: format!(
+            "Volatility is expected to be {} a year, by {volatility}, against {} in the long run; the expected return of {} is by \
+             {mean}.",
+            percent(annualized(forecast.volatility)),
+            percent(annualized(forecast.long_run.volatility)),
+            percent(forecast.mean)
+        ),
+        usual_return: rounded(forecast.long_run.mean),
+        // The benchmark's view comes first among the models.
+        benchmark_volatility: rounded(annualized(
+            forecast.models.first().map_or(forecast.volatility, |m| m.volatility),
+        )),
+        long_run_volatility: rounded(annualized(forecast.long_run.volatility)),
+        borrowed: forecast.borrowed,
+        intervals_calibrated: subject.map.is_calibrated(),
+    }
+}
+
 /// Forms the forecast.
 #[must_use]
 pub fn forecast(header: &Header, subject: &Subject<'_>) -> Forecast {
     let mut absent = Absent::default();
     let known = absent.or_because(subject.forecast, "mean", subject.without);
     if known.is_none() {
-        for field in ["volatility", "probability_up", "quantiles", "intervals", "price", "price_quantiles"] {
+        let fields =
+            ["volatility", "probability_up", "quantiles", "intervals", "price", "price_quantiles", "explanation"];
+        for field in fields {
             absent.because(field, subject.without);
         }
     }
@@ -102,6 +128,7 @@ pub fn forecast(header: &Header, subject: &Subject<'_>) -> Forecast {
         intervals: known.map(|_| INTERVAL_LEVELS.iter().filter_map(|level| subject.interval(*level)).collect()),
         price: subject.price(),
         price_quantiles,
+        explanation: known.map(|f| explanation(subject, f)),
         envelope: header.envelope(about, absent),
     }
 }

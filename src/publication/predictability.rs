@@ -7,6 +7,7 @@ use crate::evaluation::verdict::{HeadVerdict, Predictability as Judgement, TermV
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::finite;
 use crate::opinion::envelope::{Kind, Sources, reason};
+use crate::opinion::explanation::PredictabilityExplanation;
 use crate::opinion::predictability::{EraGain, HeadPredictability, Predictability, TermPredictability, VerdictTest};
 use crate::opinion::signal::Verdict;
 use crate::publication::header::{About, Absent, Header};
@@ -45,7 +46,29 @@ pub fn predictability(header: &Header, judged: &Judged<'_>) -> Predictability {
         horizon: RATING_HORIZON,
         sources: judged.sources,
     };
-    Predictability { short_term, long_term, envelope: header.envelope(about, absent) }
+    let explanation = short_term.as_ref().zip(long_term.as_ref()).map(|(short, long)| counted(short, long));
+    if explanation.is_none() {
+        absent.because("explanation", judged.without);
+    }
+    Predictability { short_term, long_term, explanation, envelope: header.envelope(about, absent) }
+}
+
+fn counted(short_term: &TermPredictability, long_term: &TermPredictability) -> PredictabilityExplanation {
+    let of_term = |name: &'static str, term: &TermPredictability| {
+        let heads = [("direction", &term.direction), ("volatility", &term.volatility), ("rank", &term.rank)];
+        heads.map(|(head, said)| (format!("{name}.{head}"), said.verdict))
+    };
+    let all = [of_term("short_term", short_term), of_term("long_term", long_term)].concat();
+    let with = |verdict: Verdict| all.iter().filter(|(_, v)| *v == verdict).map(|(name, _)| name.clone()).collect();
+    let [predictable, not_predictable, insufficient_data]: [Vec<String>; 3] =
+        [Verdict::Predictable, Verdict::NotPredictable, Verdict::InsufficientData].map(with);
+    let shown = match predictable.is_empty() {
+        true => "none is shown to be predictable".to_owned(),
+        false => format!("{} is shown to be predictable", predictable.join(", ")),
+    };
+    let sentence =
+        format!("Of {} questions {shown}: for {} there is too little data.", all.len(), insufficient_data.len());
+    PredictabilityExplanation { sentence, predictable, not_predictable, insufficient_data }
 }
 
 /// Says of every absent number why it is absent.

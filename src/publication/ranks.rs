@@ -7,6 +7,7 @@ use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::rounded;
 use crate::opinion::envelope::{Kind, Sources, reason};
+use crate::opinion::explanation::RanksExplanation;
 use crate::opinion::numbers::rounded_distribution;
 use crate::opinion::ranks::{ExpectedRank, Ranks};
 use crate::opinion::signal::Action;
@@ -23,6 +24,10 @@ pub struct RankedUniverse<'a> {
     pub forecast: Option<&'a RankForecast>,
     /// The actions of the signals.
     pub actions: &'a BTreeMap<Symbol, Action>,
+    /// Joint draws behind the chances.
+    pub scenarios: usize,
+    /// Weight of the network's tilt.
+    pub tilt_weight: f64,
 }
 
 /// Forms the ranks: best expected rank first; between equals the higher chance of the best fifth, then the symbol.
@@ -40,11 +45,29 @@ pub fn ranks(header: &Header, universe: &RankedUniverse<'_>, horizon: Horizon, s
     });
     let mut absent = Absent::default();
     if rows.is_empty() {
-        absent.because("ranks", reason::INSUFFICIENT_HISTORY);
+        ["ranks", "explanation"].into_iter().for_each(|field| absent.because(field, reason::INSUFFICIENT_HISTORY));
     }
     Ranks {
+        explanation: (!rows.is_empty()).then(|| explanation(universe, sources)),
         ranks: rows,
         envelope: header.envelope(About { kind: Kind::Ranks, symbol: None, horizon, sources }, absent),
+    }
+}
+
+fn explanation(universe: &RankedUniverse<'_>, sources: &Sources) -> RanksExplanation {
+    let tilted = match universe.tilt_weight > 0.0 {
+        true => "tilted by the network towards the side on which it expects them",
+        false => "on which side nobody has been shown to know, so that all expected ranks are the middle one",
+    };
+    RanksExplanation {
+        sentence: format!(
+            "{} instruments by how far from the middle they may land, by {}; {tilted}.",
+            universe.instruments.len(),
+            sources.ranks
+        ),
+        instruments: universe.instruments.len() as u32,
+        scenarios: universe.scenarios as u32,
+        tilt_weight: rounded(universe.tilt_weight),
     }
 }
 

@@ -118,9 +118,18 @@ fn check_envelope(row: &LedgerRow, started: DateTime<Utc>) {
         "responses" => &["connected", "explanation", "games", "models", "reward_model", "tie_parameter"],
         "rating_record" => &["by_grade", "by_year", "calibration", "outlooks", "share_counts", "transitions"],
         "ranking" => &["actions", "equilibrium", "explanation", "holder", "nash", "payoffs", "policy", "responses"],
-        "ranks" => &["ranks"],
-        "predictability" => &["short_term", "long_term"],
-        _ => &["intervals", "mean", "price", "price_quantiles", "probability_up", "quantiles", "volatility"],
+        "ranks" => &["explanation", "ranks"],
+        "predictability" => &["explanation", "short_term", "long_term"],
+        _ => &[
+            "explanation",
+            "intervals",
+            "mean",
+            "price",
+            "price_quantiles",
+            "probability_up",
+            "quantiles",
+            "volatility",
+        ],
     };
     let missing: Vec<_> = own.iter().filter(|field| said.get(**field).is_none()).collect();
     assert!(missing.is_empty(), "{place} lacks {missing:?}");
