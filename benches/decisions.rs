@@ -11,7 +11,7 @@ use forecastd::forecast::rating_sources::RatingSources;
 use forecastd::forecast::responses::{confidences, learn, served_actions};
 use forecastd::forecast::state::ModelState;
 use forecastd::jobs::publish::open_model;
-use forecastd::jobs::train::{self, Past};
+use forecastd::jobs::train::{self, CODE_VERSION, Past};
 use forecastd::market::history::History;
 use forecastd::market::horizon::Horizon;
 use forecastd::publication::game::GameDay;
@@ -32,10 +32,10 @@ type Stage = (&'static str, f64);
 /// Prints the stages of a day and of a training.
 pub async fn run(bench: &Bench) -> anyhow::Result<()> {
     let pool = &bench.store.pool;
-    if models::newest(pool).await?.is_none() {
+    if models::newest(pool, CODE_VERSION).await?.is_none() {
         train::train(&bench.store, &training::recipe(&[("members", 0)])?, Past::Kept).await?;
     }
-    let model_id = models::newest(pool).await?.context("no model was stored")?;
+    let model_id = models::newest(pool, CODE_VERSION).await?.context("no model was stored")?;
     let model = models::find(pool, &model_id).await?.context("the model is gone")?;
     let (state, _) = open_model(&model)?;
     let half = Prepared::new(half_of(&bench.prepared.history));

@@ -8,7 +8,7 @@ use forecastd::forecast::day::{DayInputs, NetworkDay, forecast_day, forecast_ran
 use forecastd::forecast::samples::{features_on, network_day};
 use forecastd::forecast::state::ModelState;
 use forecastd::jobs::publish::{compose_again, open_model};
-use forecastd::jobs::train::{self, Past};
+use forecastd::jobs::train::{self, CODE_VERSION, Past};
 use forecastd::learning::ensemble::TrainedModel;
 use forecastd::market::horizon::Horizon;
 use forecastd::publication::compose::Composed;
@@ -25,10 +25,10 @@ use crate::{Bench, training};
 /// Publishes the newest session and prints the tables. Trains benchmarks alone where there is no model yet.
 pub async fn run(bench: &Bench) -> anyhow::Result<()> {
     let store = &bench.store;
-    if models::newest(&store.pool).await?.is_none() {
+    if models::newest(&store.pool, CODE_VERSION).await?.is_none() {
         train::train(store, &training::recipe(&[("members", 0)])?, Past::Kept).await?;
     }
-    let model_id = models::newest(&store.pool).await?.context("no model was stored")?;
+    let model_id = models::newest(&store.pool, CODE_VERSION).await?.context("no model was stored")?;
     let model = models::find(&store.pool, &model_id).await?.context("the model is gone")?;
     let (opened, open_seconds) = clocked(|| open_model(&model));
     let (state, network) = opened?;

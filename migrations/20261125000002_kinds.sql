@@ -1,5 +1,5 @@
 -- Three more kinds of opinions: decision processes, ranked responses, the record of the ratings. What was written before
--- stays valid.
+-- stays valid; it is checked by the next migration, which does not keep others from reading and writing.
 
 alter table ledger
     drop constraint ledger_kind_check,
@@ -7,4 +7,4 @@ alter table ledger
         kind in (
             'signal', 'rating', 'ranking', 'ranks', 'forecast', 'predictability', 'process', 'responses', 'rating_record'
         )
-    );
+    ) not valid;

@@ -118,7 +118,7 @@ pub struct RecipeConfig {
     #[arg(long, env = "FORECASTD_SEED", value_name = "N", default_value_t = 20_240_930, value_parser = clap::value_parser!(u64).range(0..=9_007_199_254_740_991))]
     pub seed: u64,
     /// Equity risk premium a year, the mean without skill
-    #[arg(long, env = "FORECASTD_EQUITY_PREMIUM", value_name = "FRACTION", default_value_t = 0.05, value_parser = parse_fraction)]
+    #[arg(long, env = "FORECASTD_EQUITY_PREMIUM", value_name = "FRACTION", default_value_t = 0.05, value_parser = parse_premium)]
     pub equity_premium: f64,
     /// Cost of moving the exposure by one unit, as a fraction
     #[arg(long, env = "FORECASTD_COST", value_name = "FRACTION", default_value_t = 0.0005, value_parser = parse_fraction)]
@@ -228,6 +228,11 @@ fn parse_fraction(text: &str) -> Result<f64, String> {
         Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
         _ => Err("must be a number between 0 and 1".into()),
     }
+}
+
+/// Without a premium nobody would hold anything, and risk aversion could not be told from what is held.
+fn parse_premium(text: &str) -> Result<f64, String> {
+    parse_fraction(text).and_then(|x| if x > 0.0 { Ok(x) } else { Err("must be above 0, at most 1".into()) })
 }
 
 fn parse_positive(text: &str) -> Result<f64, String> {

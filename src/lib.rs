@@ -237,6 +237,8 @@ pub mod forecast {
     #[cfg(test)]
     pub(crate) mod real_market;
     pub mod responses;
+    #[cfg(test)]
+    mod responses_tests;
     pub mod samples;
     pub mod school;
     pub mod settings;

@@ -24,6 +24,8 @@ use crate::jobs::train::{CODE_VERSION, Past};
 use crate::jobs::{import, publish, simulate};
 use crate::market::instrument::Symbol;
 use crate::market::simulation::PLANTED_SYMBOL;
+use crate::opinion::envelope::Kind;
+use crate::store::ledger::LedgerRow;
 use crate::store::open::{Server, Store, StoreOptions};
 use crate::store::signing::HeadSigner;
 use crate::store::{StoreError, instruments, ledger, models, pool};
@@ -94,7 +96,7 @@ async fn prepare(server: &Server, store: &Store, config: &ServeConfig, signer: &
 
 /// Whether there is no model, or only one of another version.
 async fn is_training_due(store: &Store) -> anyhow::Result<bool> {
-    let Some(model_id) = models::newest(&store.pool).await? else { return Ok(true) };
+    let Some(model_id) = models::newest(&store.pool, CODE_VERSION).await? else { return Ok(true) };
     let model = models::find(&store.pool, &model_id).await?;
     Ok(model.is_none_or(|model| model.code_version != CODE_VERSION))
 }
@@ -121,7 +123,7 @@ async fn walk_past(url: String, store: Store, recipe: RecipeConfig, data_dir: Pa
 }
 
 async fn lacks_network(store: &Store) -> anyhow::Result<bool> {
-    let Some(model_id) = models::newest(&store.pool).await? else { return Ok(true) };
+    let Some(model_id) = models::newest(&store.pool, CODE_VERSION).await? else { return Ok(true) };
     let Some(model) = models::find(&store.pool, &model_id).await? else { return Ok(true) };
     if models::was_kept_back(&store.pool, &model.data_hash, &model.code_version).await? {
         tracing::info!("a network on these rows was kept back by its canaries (/models says why), so none is trained");
@@ -210,6 +212,12 @@ async fn answer(listener: TcpListener, state: AppState, mut stop: watch::Receive
 /// Hangs the newest answers of the ledger.
 async fn refresh(store: &Store, board: &Board) -> Result<(), StoreError> {
     let entries = ledger::newest(&store.pool, i64::MAX).await?;
+    // A kind that a later version writes must not keep this one from serving the others.
+    let known = |entry: &LedgerRow| entry.kind.parse::<Kind>().is_ok();
+    let (entries, unknown): (Vec<LedgerRow>, Vec<LedgerRow>) = entries.into_iter().partition(known);
+    if let Some(other) = unknown.first() {
+        tracing::warn!("{} answers of kinds such as {:?} are left to a later version", unknown.len(), other.kind);
+    }
     let published: Result<Vec<PublishedEntry>, StoreError> =
         entries.into_iter().map(PublishedEntry::try_from).collect();
     board.publish(Snapshot::build(published?, Utc::now()));

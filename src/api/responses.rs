@@ -51,12 +51,14 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedResponses {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut parameters = Parameters::read(&parts.uri, &KNOWN);
+        let has_horizon = parts.uri.query().unwrap_or_default().split('&').any(|part| part.starts_with("horizon="));
         let (selection, circumstances) = asked::read(&mut parameters, parts);
         let form = parameters.take("format", form).unwrap_or_default();
         if form == Form::Jsonl {
             let parts = [
                 ("fields", selection.fields.is_some()),
                 ("explain", selection.explain),
+                ("horizon", has_horizon),
                 ("wait", circumstances.wait.is_some()),
             ];
             for (name, _) in parts.into_iter().filter(|(_, given)| *given) {
@@ -73,8 +75,8 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedResponses {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only the documentation reads the fields")]
 pub struct ResponsesParameters {
-    /// How far the responses look ahead; `4w` unless given. The comparisons of `jsonl` are of every horizon that has any,
-    /// and each line names its own.
+    /// How far the responses look ahead; `4w` unless given. Not with `format=jsonl`: its comparisons are of every horizon
+    /// that has any, and each line names its own.
     #[param(schema_with = asked::horizon)]
     horizon: Option<String>,
     /// Answer from the ledger as it was at the end of this day (UTC).

@@ -60,18 +60,24 @@ pub struct AppState {
     store_slots: Arc<Semaphore>,
     waiting_slots: Arc<Semaphore>,
     solving_turns: Arc<Semaphore>,
+    solving_queue: Arc<Semaphore>,
 }
+
+/// Requests that may stand in line for a turn at solving.
+const SOLVING_QUEUE: usize = 64;
 
 impl AppState {
     /// The shared state.
     #[must_use]
     pub fn new(pool: PgPool, board: Arc<Board>, settings: Settings) -> Self {
-        let solvers = std::thread::available_parallelism().map_or(1, NonZero::get);
+        // One processor stays free for everybody else.
+        let solvers = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
         Self {
             keys: Arc::new(KeyRing::new(pool.clone())),
             store_slots: Arc::new(Semaphore::new(settings.max_concurrency)),
             waiting_slots: Arc::new(Semaphore::new(settings.max_waiters)),
             solving_turns: Arc::new(Semaphore::new(solvers)),
+            solving_queue: Arc::new(Semaphore::new(SOLVING_QUEUE)),
             comparisons: Arc::default(),
             pool,
             board,
@@ -95,11 +101,12 @@ impl AppState {
         slot(&self.waiting_slots, "too many requests are waiting for a change; ask without wait")
     }
 
-    /// A turn at solving a process, one a processor at a time; the others stand in line.
+    /// A turn at solving a process; others stand in line.
     ///
     /// # Errors
-    /// 503 when the service stops.
+    /// 503 when the line is full or the service stops.
     pub async fn solving_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let _place = slot(&self.solving_queue, "too many requests are waiting to solve a process")?;
         let turn = self.solving_turns.clone().acquire_owned().await;
         turn.map_err(|_| Problem::new(ProblemType::Overloaded, "the service stops"))
     }

@@ -157,6 +157,7 @@ impl Comparison {
             "rejected": rejected,
             "tie": self.outcome == Preference::Tie,
             "p_value": self.p_value,
+            "reason": self.p_value.is_none().then_some("too_few_days"),
             "mean_difference": self.mean_difference.abs(),
             "days": self.days,
             "rows": self.rows,

@@ -20,12 +20,16 @@ pub enum Reason {
     FallExpected,
     /// Buy: volatility is so low that the usual gain pays for more exposure.
     RiskWellPaid,
+    /// Buy: volatility is low, and more gain than usual is expected; the first weighs more.
+    RiskWellPaidAndPremiumLarge,
     /// Buy: more gain than usual is expected, and that weighs more than volatility.
     PremiumLarge,
     /// Buy: a short position is no longer paid for its risk.
     ShortNoLongerPaid,
-    /// Hold: the exposure is near its best; a change would not earn its cost.
+    /// Hold: the exposure is within half a unit of its best.
     NearOptimum,
+    /// Hold: another exposure would be better, but the change would not earn its cost.
+    ChangeTooDear,
     /// Hold: no action is best often enough.
     Undecided,
 }
@@ -85,7 +89,8 @@ pub fn explain(action: Action, basis: Basis, threshold: f64, circumstances: &Cir
     let variance = average(|model| model.volatility * model.volatility);
     let required_return = terms.risk_aversion * variance;
     let exposure = terms.holder.exposure();
-    let drive = Drive { expected_return, variance, long_run: *long_run, exposure };
+    let risk_aversion = terms.risk_aversion;
+    let drive = Drive { expected_return, variance, risk_aversion, long_run: *long_run, exposure };
     let mut explanation = Explanation {
         reason: drive.reason(action, basis),
         sentence: String::new(),
@@ -109,23 +114,30 @@ pub fn explain(action: Action, basis: Basis, threshold: f64, circumstances: &Cir
 struct Drive {
     expected_return: f64,
     variance: f64,
+    risk_aversion: f64,
     long_run: LongRun,
     exposure: i8,
 }
+
+/// Log of a gain over the usual one up to which it counts as usual: five percent more.
+const USUAL: f64 = 0.05;
 
 impl Drive {
     fn reason(&self, action: Action, basis: Basis) -> Reason {
         // The best exposure is mu / (lambda sigma^2): its logarithm moves by the sum of these two.
         let by_premium = (self.expected_return / self.long_run.mean).ln();
         let by_risk = (self.long_run.volatility.powi(2) / self.variance).ln();
+        let best = self.expected_return / (self.risk_aversion * self.variance);
         match action {
             Action::Hold if basis == Basis::None => Reason::Undecided,
-            Action::Hold => Reason::NearOptimum,
+            Action::Hold if (best - f64::from(self.exposure)).abs() <= 0.5 => Reason::NearOptimum,
+            Action::Hold => Reason::ChangeTooDear,
             Action::Sell if self.expected_return <= 0.0 => Reason::FallExpected,
             Action::Sell if by_risk <= by_premium => Reason::RiskNoLongerPaid,
             Action::Sell => Reason::PremiumTooSmall,
             Action::Buy if self.exposure < 0 => Reason::ShortNoLongerPaid,
-            Action::Buy if by_risk >= by_premium => Reason::RiskWellPaid,
+            Action::Buy if by_risk >= by_premium && by_premium <= USUAL => Reason::RiskWellPaid,
+            Action::Buy if by_risk >= by_premium => Reason::RiskWellPaidAndPremiumLarge,
             Action::Buy => Reason::PremiumLarge,
         }
     }
@@ -133,7 +145,10 @@ impl Drive {
 
 impl Explanation {
     fn in_words(&self) -> String {
-        let percent = |value: f64| format!("{:.1} %", 100.0 * value);
+        let percent = |value: f64| match (100.0 * value).abs() {
+            small if small < 0.95 => format!("{:.2} %", 100.0 * value),
+            _ => format!("{:.1} %", 100.0 * value),
+        };
         let expected = percent(self.expected_return);
         let pay = format!(
             "one unit would need {} over the horizon and {expected} is expected",
@@ -159,6 +174,9 @@ impl Explanation {
                     "Buy because the risk is well paid, not because the price will rise more than usual: {risk}; {pay}."
                 )
             }
+            Reason::RiskWellPaidAndPremiumLarge => {
+                format!("Buy because the risk is well paid and more than the usual gain is expected: {risk}; {pay}.")
+            }
             Reason::PremiumLarge => format!("Buy because more than the usual gain is expected: {pay}; {risk}."),
             Reason::ShortNoLongerPaid => {
                 format!(
@@ -169,6 +187,12 @@ impl Explanation {
                 format!(
                     "Hold because the exposure of {} is near its best, {:.1}: {risk}; a change would not earn its cost.",
                     self.exposure, self.optimal_exposure
+                )
+            }
+            Reason::ChangeTooDear => {
+                format!(
+                    "Hold because a change would not earn its cost, though an exposure of {:.1} would be best without it: {risk}; {pay}.",
+                    self.optimal_exposure
                 )
             }
             Reason::Undecided => {
@@ -210,6 +234,8 @@ mod tests {
             (Holder::default(), vec![(0.0001, 0.081)], Reason::PremiumTooSmall),
             (Holder::default(), vec![(-0.01, 0.08)], Reason::FallExpected),
             (Holder::default(), vec![(0.004, 0.05)], Reason::RiskWellPaid),
+            (Holder::default(), vec![(0.0045, 0.05)], Reason::RiskWellPaidAndPremiumLarge),
+            (Holder::default(), vec![(0.004, 0.0625)], Reason::ChangeTooDear),
             (Holder::default(), vec![(0.02, 0.08)], Reason::PremiumLarge),
             (short, vec![(0.02, 0.08)], Reason::ShortNoLongerPaid),
             (Holder::default(), vec![(0.004, 0.08)], Reason::NearOptimum),

@@ -9,6 +9,8 @@ use crate::forecast::samples::ROW_SPACING;
 use crate::forecast::walker::{Record, Walker};
 use crate::learning::dataset::RowTargets;
 use crate::learning::forecast::RowForecast;
+use crate::learning::task::{Head, Task};
+use crate::market::horizon::Horizon;
 
 /// Weight of the head in the current row, as the decision process blends it.
 const BLEND: f64 = 0.5;
@@ -83,6 +85,10 @@ fn gain(
         return None;
     }
     let shares = &walker.standings[record.standing[k]].shares;
+    if shares[Head::index(Task::NextState, Horizon::OneWeek)] == 0.0 {
+        // Nothing of the head is believed, so nothing of it would be blended in.
+        return Some(0.0);
+    }
     let said = RowForecast::decode(record.output(k), shares).next_state[usize::from(next)];
     let counted = tally.chance(usize::from(state?), usize::from(next), kappa);
     Some((counted + BLEND * (said - counted)).ln() - counted.ln())

@@ -5,7 +5,6 @@ use crate::decision::action::{Action, PerAction};
 use crate::decision::game::{ModelView, Terms};
 use crate::decision::holder::{Holder, HolderType, LongRun};
 use crate::decision::signal::{Decision, GameSettings, SignalInputs, decide, served_action};
-use crate::evaluation::outcomes::{realized_return, realized_variance};
 use crate::features::states::MarketStates;
 use crate::forecast::calibration::Calibration;
 use crate::forecast::day::{DayInputs, InstrumentForecast, NetworkDay, forecast_day};
@@ -17,6 +16,7 @@ use crate::forecast::samples::ROW_SPACING;
 use crate::forecast::state::ModelState;
 use crate::forecast::training::FitError;
 use crate::forecast::walker::Walker;
+use crate::learning::task::{HEADS, Head, Task};
 use crate::market::horizon::Horizon;
 
 /// Sessions between the decision days of horizons beyond four weeks: theirs overlap for so long that more say little.
@@ -86,16 +86,22 @@ pub struct Realized {
 }
 
 impl Realized {
-    /// What an instrument did after a session.
+    /// What an instrument did after a session, in what is known at the close of `until`; `None` before the horizon has
+    /// matured. A price that is missing carries the last one forward, so that whoever stops trading counts too.
     #[must_use]
-    pub fn after(prepared: &Prepared, instrument: usize, session: usize, horizon: Horizon) -> Option<Self> {
-        let h = horizon.sessions();
-        if session + h >= prepared.sessions() {
+    pub fn after(
+        prepared: &Prepared,
+        instrument: usize,
+        (session, horizon): (usize, Horizon),
+        until: usize,
+    ) -> Option<Self> {
+        let end = session + horizon.sessions();
+        if end > until {
             return None;
         }
-        let history = &prepared.history.instruments[instrument];
-        let simple_return = realized_return(history, session, h)?.exp_m1();
-        Some(Self { simple_return, variance: realized_variance(history, session, h)? * h as f64 })
+        let returns = prepared.history.instruments[instrument].log_return.get(session + 1..=end)?;
+        let known = || returns.iter().filter(|r| r.is_finite());
+        Some(Self { simple_return: known().sum::<f64>().exp_m1(), variance: known().map(|r| r * r).sum() })
     }
 }
 
@@ -131,10 +137,11 @@ impl PastRow {
         served_action(&self.inputs(settings, belief)).unwrap_or(Action::Hold)
     }
 
-    /// The whole decision when all models weigh the same; `None` where it could not be made.
+    /// The whole decision with that belief in the models; `None` where it could not be made.
     #[must_use]
-    pub fn decision(&self, settings: &GameSettings) -> Option<Decision> {
-        decide(&self.inputs(settings, None)).ok()
+    pub fn decision(&self, settings: &GameSettings, belief: &dyn Fn(&str) -> Option<f64>) -> Option<Decision> {
+        let belief = self.models.iter().map(|model| belief(&model.name)).collect();
+        decide(&self.inputs(settings, belief)).ok()
     }
 
     fn inputs(&self, settings: &GameSettings, belief: Option<Vec<f64>>) -> SignalInputs {
@@ -184,7 +191,7 @@ pub fn past_games(request: &PastRequest<'_>, horizons: &[Horizon]) -> Result<Vec
         if let Some((walker, members)) = &mut said {
             let standing = walker.standing_on(session);
             state.seats = standing.seats;
-            network = members.day(session, &standing.shares)?;
+            network = members.day(session, &with_raw_means(standing.shares))?;
         }
         let on = OnDay { request, states: &states, state: &state, network: network.as_ref(), session };
         for games in games.iter_mut().filter(|g| session % spacing(g.horizon) == 0) {
@@ -192,6 +199,12 @@ pub fn past_games(request: &PastRequest<'_>, horizons: &[Horizon]) -> Result<Vec
         }
     }
     Ok(games)
+}
+
+/// The shares with the means whole: players speak for themselves from their first day on, whatever is believed of them.
+fn with_raw_means(mut shares: [f32; HEADS]) -> [f32; HEADS] {
+    Horizon::ALL.into_iter().for_each(|horizon| shares[Head::index(Task::Mean, horizon)] = 1.0);
+    shares
 }
 
 struct OnDay<'a> {
@@ -244,7 +257,7 @@ impl OnDay<'_> {
             long_run: forecast.long_run,
             models: forecast.models.clone(),
             responses: simple.into_iter().chain((0..members).map(member)).collect(),
-            realized: Realized::after(prepared, i, self.session, horizon),
+            realized: Realized::after(prepared, i, (self.session, horizon), self.request.until),
         }
     }
 }

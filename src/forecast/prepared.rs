@@ -1,6 +1,9 @@
 //! A history with the columns that every forecast reads, computed once. Each value at a session looks at no later row,
 //! so one preparation serves every decision day of a walk.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
 use crate::decision::liquidity::{Liquidity, Traded, TradedColumns, liquidity};
 use crate::evaluation::outcomes::expanding_base_rate;
 use crate::features::universe::Universe;
@@ -35,6 +38,8 @@ pub struct Prepared {
     squared: Vec<RunningSums>,
     returns: Vec<RunningSums>,
     base_rates: [Vec<Option<f64>>; 5],
+    /// By session, computed when first asked for.
+    median_long_runs: Vec<OnceLock<Option<f64>>>,
 }
 
 impl Prepared {
@@ -48,8 +53,9 @@ impl Prepared {
         let squares = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().map(|r| r * r)));
         let squared = squares.collect();
         let returns = history.instruments.iter().map(|i| RunningSums::new(i.log_return.iter().copied())).collect();
+        let median_long_runs = history.sessions.iter().map(|_| OnceLock::new()).collect();
         let base_rates = Horizon::ALL.map(|h| expanding_base_rate(&history, h.sessions()));
-        Self { history, universe, inputs, against_market, squared, returns, base_rates }
+        Self { history, universe, inputs, against_market, squared, returns, base_rates, median_long_runs }
     }
 
     /// Number of sessions.
@@ -97,7 +103,9 @@ impl Prepared {
         if weight >= 1.0 {
             return own;
         }
-        let Some(universe) = self.median_long_run(session) else { return own };
+        let Some(universe) = *self.median_long_runs[session].get_or_init(|| self.median_long_run(session)) else {
+            return own;
+        };
         let own = own.unwrap_or(universe);
         Some((weight * own.ln() + (1.0 - weight) * universe.ln()).exp())
     }
@@ -122,10 +130,19 @@ impl Prepared {
             let InstrumentHistory { close, volume, log_return, .. } = &self.history.instruments[i];
             Traded::until(&TradedColumns { close, volume, log_return }, session)
         };
-        let alive: Vec<usize> = self.alive(session);
+        // Dollar volumes in other currencies cannot be compared: those instruments borrow the median's.
+        let currency = self.usual_currency();
+        let comparable = |i: &usize| Some(&self.history.instruments[*i].instrument.currency) == currency;
         let mut of_all = vec![None; self.history.instruments.len()];
-        alive.into_iter().for_each(|i| of_all[i] = traded(i));
+        self.alive(session).into_iter().filter(comparable).for_each(|i| of_all[i] = traded(i));
         liquidity(&of_all, cost, impact)
+    }
+
+    /// The currency of most instruments; of equally many the first in the alphabet.
+    fn usual_currency(&self) -> Option<&String> {
+        let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+        self.history.instruments.iter().for_each(|i| *counts.entry(&i.instrument.currency).or_default() += 1);
+        counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(currency, _)| currency)
     }
 
     fn own_long_run(&self, instrument: usize, session: usize) -> Option<f64> {

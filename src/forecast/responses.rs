@@ -73,8 +73,9 @@ pub fn learn(request: &PastRequest<'_>, settings: &ForecastSettings) -> Result<L
     let mut learnt = Learnt::default();
     let instruments = &prepared.history.instruments;
     let mut confident = vec![[PerAction::default(); 5]; instruments.len()];
-    for games in past_games(request, &Horizon::ALL)? {
-        let horizon = games.horizon;
+    for horizon in Horizon::ALL {
+        // One horizon at a time: the rows of all of them together would take several times the memory.
+        let Some(games) = past_games(request, &[horizon])?.pop() else { continue };
         let has_games = GAME_HORIZONS.contains(&horizon);
         let contest =
             has_games.then(|| Contest::of(prepared, &games, until)).transpose().map_err(ResponsesError::from)?;
@@ -175,7 +176,8 @@ pub fn served_actions(games: &PastGames, contest: Option<&Contest>, settings: &F
 /// Comparisons of the actions by quarter and market state, of quarters known by the close of a session.
 #[must_use]
 pub fn comparisons(prepared: &Prepared, games: &PastGames, until: usize) -> Vec<Comparison> {
-    let rule = ComparisonRule { overlap: games.overlap(), level: GAME_LEVEL, days_minimum: DAYS_MINIMUM };
+    let overlap = games.overlap();
+    let rule = ComparisonRule { overlap, level: GAME_LEVEL, days_minimum: DAYS_MINIMUM.max(2 * overlap) };
     let mut data = ComparisonData::new(games.horizon, rule);
     let known = known_from(prepared, games);
     for day in &games.days {

@@ -74,7 +74,9 @@ impl FittedModel {
     /// The same with the benchmarks alone: what may be served when the network must not be promoted.
     #[must_use]
     pub fn benchmarks_alone(&self) -> Self {
-        let (verdicts, responses) = (self.state.verdicts.clone(), self.state.responses.clone());
+        // How sure actions are was found for a game that the network took part in.
+        let responses = Responses { confidence: BTreeMap::new(), ..self.state.responses.clone() };
+        let verdicts = self.state.verdicts.clone();
         Self {
             state: ModelState { verdicts, responses, ..self.state.benchmarks() },
             network: None,

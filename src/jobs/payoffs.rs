@@ -27,7 +27,8 @@ use crate::forecast::payoffs::{PayoffRequest, Strategy, payoff_table, surely};
 use crate::forecast::players::BENCHMARK_PLAYERS;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::rating_sources::RatingSources;
-use crate::forecast::responses::{Contest, GAME_HORIZONS, comparisons, reward, served_actions};
+use crate::forecast::responses::{Contest, GAME_HORIZONS, belief, comparisons, reward, served_actions};
+use crate::forecast::settings::ForecastSettings;
 use crate::forecast::state::ModelState;
 use crate::forecast::training::{FitRequest, fit_benchmarks};
 use crate::forecast::walker::{Folds, Walker};
@@ -66,6 +67,7 @@ pub async fn payoffs(store: &Store, arguments: &PayoffsArgs) -> anyhow::Result<(
 }
 
 fn run(loaded: LoadedHistory, arguments: &PayoffsArgs, shelf: &StoreShelf, simulated: bool) -> anyhow::Result<()> {
+    fs::create_dir_all(&arguments.out).with_context(|| format!("{} cannot be made", arguments.out.display()))?;
     let last = loaded.history.decision_day().context("the history has no session")?;
     let prepared = Prepared::new(loaded.history.until(last));
     let recipe = recipe(&arguments.recipe);
@@ -129,10 +131,12 @@ impl Report {
         let taken = taken(games, &served_actions(games, Some(&contest), settings));
         let rewards =
             rewards_by_year(prepared, &compared, settings.seed, (arguments.from.year(), arguments.to.year()))?;
+        let beliefs = Beliefs::new(&contest);
         let year_of = |session: usize| prepared.history.sessions[session].year();
         let served = |session: usize, row: &PastRow| surely(taken[&(session, row.instrument)]);
         let rewarded = |session: usize, row: &PastRow| {
-            rewarded(rewards.get(&year_of(session)), horizon, row, settings).unwrap_or_else(|| served(session, row))
+            let (model, believed) = (rewards.get(&year_of(session)), beliefs.on(session));
+            rewarded((model, horizon), row, settings, &believed).unwrap_or_else(|| served(session, row))
         };
         let weeks = Weeks::new(prepared, benchmarks);
         let process = |session: usize, row: &PastRow| weeks.choose(session, row);
@@ -157,7 +161,6 @@ impl Report {
 
     fn write(&self, arguments: &PayoffsArgs, simulated: bool) -> anyhow::Result<()> {
         let out = &arguments.out;
-        fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
         let text = self.markdown(arguments, simulated);
         fs::write(out.join("payoffs.md"), &text)?;
         let json = json!({
@@ -257,14 +260,37 @@ fn rewards_by_year(
 
 /// What the policy over the reward model would have done; `None` where there was no reward or no state.
 fn rewarded(
-    model: Option<&RewardModel>,
-    horizon: Horizon,
+    (model, horizon): (Option<&RewardModel>, Horizon),
     row: &PastRow,
-    settings: &crate::forecast::settings::ForecastSettings,
+    settings: &ForecastSettings,
+    believed: &Standings,
 ) -> Option<MixedStrategy> {
     let rewards = model?.table.rewards(row.state?, horizon)?;
-    let decision = row.decision(&settings.game)?;
+    let decision = row.decision(&settings.game, &|name| belief(Some(believed), name))?;
     policy(rewards, settings.policy_temperature, &decision.equilibrium.quantal_response.probabilities).ok()
+}
+
+/// The standings on days of the past.
+struct Beliefs<'a> {
+    contest: &'a Contest,
+    changes: Vec<usize>,
+    newest: RefCell<Option<(usize, Standings)>>,
+}
+
+impl<'a> Beliefs<'a> {
+    fn new(contest: &'a Contest) -> Self {
+        Self { contest, changes: contest.changes(), newest: RefCell::new(None) }
+    }
+
+    /// Where the players stood by the close of a session.
+    fn on(&self, session: usize) -> Standings {
+        let known = self.changes.partition_point(|from| *from <= session);
+        let mut newest = self.newest.borrow_mut();
+        match newest.as_ref().filter(|(changes, _)| *changes == known) {
+            Some((_, standings)) => standings.clone(),
+            None => newest.insert((known, self.contest.standings(session))).1.clone(),
+        }
+    }
 }
 
 type Choose = Box<dyn Fn(usize, &PastRow) -> MixedStrategy>;

@@ -63,7 +63,8 @@ const ATTEMPTS: usize = 3;
 async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
     // Read first: a publication that comes in after this is noticed when writing, also one that ends before rows are read.
     let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
-    let model_id = models::newest(&store.pool).await?.context("there is no model yet; run `forecastd train`")?;
+    let model_id =
+        models::newest(&store.pool, CODE_VERSION).await?.context("there is no model yet; run `forecastd train`")?;
     let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
     if let Some(last) = &last
         && !chain::is_overtaken_by_rows(&store.pool, last).await?
@@ -129,14 +130,17 @@ pub async fn compose_again(
 /// # Errors
 /// When its bytes are damaged or of another version.
 pub fn open_model(model: &StoredModel) -> anyhow::Result<(ModelState, Option<TrainedModel>)> {
-    let state: ModelState = serde_json::from_slice(&model.state).context("the model's state cannot be read")?;
+    // The version alone first: a state of another one may lack what this one reads.
+    let version: serde_json::Value =
+        serde_json::from_slice(&model.state).context("the model's state cannot be read")?;
     anyhow::ensure!(
-        state.version == STATE_VERSION,
+        version["version"] == STATE_VERSION,
         "model {} has state version {}, this version reads {STATE_VERSION}; train anew or use forecastd {}",
         model.model_id,
-        state.version,
+        version["version"],
         model.code_version
     );
+    let state: ModelState = serde_json::from_slice(&model.state).context("the model's state cannot be read")?;
     let schema = serde_json::to_value(crate::features::schema::schema())?;
     let network = model.artifact.as_deref().map(|bytes| {
         // The bytes as stored were checked against the row's SHA-256 when they were read.

@@ -28,18 +28,23 @@ pub async fn rate(store: &Store, arguments: &RateArgs) -> anyhow::Result<()> {
         !loaded.history.sessions.is_empty(),
         "the store holds no prices; import some first: forecastd import FOLDER"
     );
-    let arguments = arguments.clone();
-    tokio::task::spawn_blocking(move || run(loaded, &arguments)).await?
+    let (arguments, simulated) = (arguments.clone(), store.simulated);
+    tokio::task::spawn_blocking(move || run(loaded, &arguments, simulated)).await?
 }
 
-fn run(loaded: LoadedHistory, arguments: &RateArgs) -> anyhow::Result<()> {
+fn run(loaded: LoadedHistory, arguments: &RateArgs, simulated: bool) -> anyhow::Result<()> {
     let newest = loaded.history.decision_day().context("the history has no session")?;
     let first = loaded.history.sessions.first().map(ToString::to_string).unwrap_or_default();
     let day = arguments.to.unwrap_or(newest).min(newest);
-    let history = loaded.history.until(day);
-    anyhow::ensure!(!history.sessions.is_empty(), "no session lies on or before {day}; the history begins on {first}");
+    fs::create_dir_all(&arguments.out).with_context(|| format!("{} cannot be made", arguments.out.display()))?;
     let phase = Phase::start("rate", "steps", 2);
-    let prepared = Prepared::new(history);
+    // The whole history: closes of a download are on its last day's split basis, which filings of later days show. All else
+    // looks no farther than the session.
+    let prepared = Prepared::new(loaded.history.until(newest));
+    let session = prepared
+        .history
+        .session_at(day)
+        .with_context(|| format!("no session lies on or before {day}; the history begins on {first}"))?;
     // Ratings rest on the benchmark of the one-year volatility alone.
     let benchmarks_alone = Recipe { members: 0, ..recipe(&arguments.recipe) };
     let request = FitRequest {
@@ -48,14 +53,12 @@ fn run(loaded: LoadedHistory, arguments: &RateArgs) -> anyhow::Result<()> {
         data_hash: hex::encode(loaded.inputs_hash),
         horizons: &[Horizon::Year],
     };
-    let session = prepared.sessions() - 1;
     let benchmarks = fit_benchmarks(&prepared, &request, session);
     phase.advance(1);
     let rating = RatingSettings { equity_premium: request.settings.equity_premium, ..RatingSettings::default() };
-    let report = rating_report(&prepared, &benchmarks.harx2, &rating, session)?;
+    let report = rating_report(&prepared, &benchmarks.harx2, &rating, (session, simulated))?;
     phase.finish(&format!("as of {}", prepared.history.sessions[session]));
     let out = &arguments.out;
-    fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     fs::write(out.join("ratings.md"), &report.text)?;
     fs::write(out.join("ratings.csv"), &report.csv)?;
     println!("{}\nwritten to {}", report.text, out.join("ratings.md").display());

@@ -41,7 +41,7 @@ pub fn rating_report(
     prepared: &Prepared,
     harx2: &VolatilityWalk,
     settings: &RatingSettings,
-    session: usize,
+    (session, simulated): (usize, bool),
 ) -> anyhow::Result<RatingReport> {
     let basis = PriceBasis::infer(&prepared.history);
     let sources = RatingSources::new(prepared, &basis);
@@ -49,11 +49,17 @@ pub fn rating_report(
     let record = RatingRecord::of(prepared, &walk, session);
     let settings = RatingSettings { sigma_scale: record.calibration.scale(), ..*settings };
     let rows = rated(prepared, &sources, (harx2, session), &settings)?;
+    anyhow::ensure!(
+        !rows.is_empty(),
+        "nothing can be rated on {}: a rating needs a one-year volatility, and the first is fitted after about three years of prices",
+        prepared.history.sessions[session]
+    );
     let mut text = String::new();
     let day = prepared.history.sessions[session];
     writeln!(
         text,
-        "# Ratings on {day}\n\nModel estimates. Not the opinion of a rating agency, not investment advice.\n"
+        "# Ratings on {day}\n\nModel estimates. Not the opinion of a rating agency, not investment advice.{}\n",
+        if simulated { " **Simulated companies.**" } else { "" }
     )?;
     write_table(&mut text, &rows)?;
     write_order(&mut text, &order_by_year(prepared, &walk))?;
@@ -63,8 +69,10 @@ pub fn rating_report(
     write_transitions(&mut text, "One year", &record.short_term)?;
     write_outlooks(&mut text, &record)?;
     write_share_counts(&mut text, &record)?;
-    writeln!(text, "## Market values against press reports of the day\n")?;
-    spot_lines(prepared, &sources, session).into_iter().try_for_each(|line| writeln!(text, "{line}"))?;
+    if !simulated {
+        writeln!(text, "## Market values against press reports of the day\n")?;
+        spot_lines(prepared, &sources, session).into_iter().try_for_each(|line| writeln!(text, "{line}"))?;
+    }
     Ok(RatingReport { text, csv: csv(&rows)? })
 }
 
@@ -167,12 +175,12 @@ fn csv(rows: &[Row]) -> anyhow::Result<String> {
          volatility,mean,barrier,passed_already,credit_grades,merton\n",
     );
     for (row, term) in rows.iter().flat_map(|row| row.terms.iter().map(move |term| (row, term))) {
-        let number = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+        let number = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.9}"));
         let p = |value: Option<Probability>| number(value.map(Probability::value));
         let (low, high) = term.interval.map(|i| (i.low, i.high)).unzip();
         let d = term.drivers;
         write!(text, "{},{},{},{},", row.symbol, row.kind.as_str(), row.basis(), row.reason)?;
-        write!(text, "{},{},{},", term.horizon_years, term.grade, term.default_probability.value())?;
+        write!(text, "{},{},{:.9},", term.horizon_years, term.grade, term.default_probability.value())?;
         write!(text, "{},{},{},{},", p(low), p(high), term.calibrated, number(d.map(|d| d.sigma_factor)))?;
         write!(text, "{},{},", number(d.map(|d| d.equity_volatility)), number(d.map(|d| d.volatility)))?;
         write!(text, "{},{},", number(d.map(|d| d.mean)), number(d.map(|d| d.barrier)))?;

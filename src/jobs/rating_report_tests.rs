@@ -18,7 +18,7 @@ fn report(history: History) -> super::rating_report::RatingReport {
     let prepared = Prepared::new(history);
     let until = prepared.sessions() - 1;
     let harx2 = VolatilityWalk::fit(&prepared.inputs, VolatilityModel::HarX2, &[Horizon::Year], until);
-    rating_report(&prepared, &harx2, &RatingSettings::default(), until).unwrap()
+    rating_report(&prepared, &harx2, &RatingSettings::default(), (until, false)).unwrap()
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::
         Some(reason) => {
             models::keep_back(&store.pool, &outcome.model, &reason).await?;
             tracing::warn!("model {model_id} is kept back, what is served stays: {reason}");
-            if let (None, Some(benchmarks)) = (models::newest(&store.pool).await?, outcome.benchmarks) {
+            if let (None, Some(benchmarks)) = (models::newest(&store.pool, CODE_VERSION).await?, outcome.benchmarks) {
                 tracing::warn!("nothing was served before, so the benchmarks are");
                 models::insert(&store.pool, &benchmarks).await?;
                 return Ok(benchmarks.model_id);

@@ -20,7 +20,7 @@ pub struct Explanation {
     pub sentence: String,
     /// What drives the action.
     pub reason: ActionReason,
-    /// Expected simple return.
+    /// Expected simple return, averaged over the belief in the models; the signal's own is that of the ensemble.
     #[schema(example = 0.0033)]
     pub expected_return: f64,
     /// Volatility: root of the averaged variance.
@@ -86,12 +86,16 @@ pub enum ActionReason {
     FallExpected,
     /// Buy: volatility is so low that the usual gain pays for more exposure.
     RiskWellPaid,
+    /// Buy: volatility is low, and more gain than usual is expected; the first weighs more.
+    RiskWellPaidAndPremiumLarge,
     /// Buy: more gain than usual is expected, and that weighs more than volatility.
     PremiumLarge,
     /// Buy: a short position is no longer paid for its risk.
     ShortNoLongerPaid,
-    /// Hold: the exposure is near its best; a change would not earn its cost.
+    /// Hold: the exposure is within half a unit of its best.
     NearOptimum,
+    /// Hold: another exposure would be better, but the change would not earn its cost.
+    ChangeTooDear,
     /// Hold: no action is best often enough.
     Undecided,
 }

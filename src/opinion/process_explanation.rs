@@ -27,8 +27,13 @@ pub fn explain(market: &MarketProcess, process: &HolderProcess<'_>, settings: &P
     };
     let reactions = Action::ALL.map(|action| process.finite().reaction(state, action.index()));
     let greedy = Action::ALL[best_action(&reactions)];
-    explanation.sentence =
-        sentence(&explanation, &Told { action, greedy, values, market_state: m, steps: settings.steps });
+    // What trading costs is the difference that exposures alone do not explain.
+    let costs = PerAction::from_fn(|action| if action == Action::Hold { 0.0 } else { settings.cost });
+    let free = PerAction::from_fn(|action| reactions[action.index()] + costs[action]);
+    let is_best_without_cost = free.hold >= free.sell && free.hold >= free.buy;
+    let steps = settings.steps;
+    let told = Told { action, greedy, values, market_state: m, steps, is_best_without_cost };
+    explanation.sentence = sentence(&explanation, &told);
     explanation
 }
 
@@ -40,12 +45,17 @@ struct Told {
     values: PerAction<f64>,
     market_state: usize,
     steps: Option<u32>,
+    /// Holding would be best in the coming week if trading cost nothing.
+    is_best_without_cost: bool,
 }
 
 fn sentence(explanation: &ProcessExplanation, told: &Told) -> String {
     let percent = |value: f64| format!("{:.2} %", 100.0 * value);
     let because = match told.action {
         action if action != told.greedy => "because of the states that tend to follow, not for the coming week alone",
+        Action::Hold if told.is_best_without_cost => {
+            "because this exposure is the best for the coming week, even without costs"
+        }
         Action::Hold => "because a change would not earn its cost",
         Action::Sell if explanation.premium < 0.0 => "because the price is expected to fall",
         Action::Sell => "because the risk is not paid, not because the price will fall",

@@ -104,6 +104,7 @@ pub fn compose(inputs: &PublicationInputs<'_>, progress: &dyn Fn(Horizon)) -> Re
     let states = MarketStates::new(&prepared.history);
     let universe = Universe {
         session,
+        alive: &alive(prepared, session),
         states: &states,
         processes: &ProcessDay {
             prepared,
@@ -138,6 +139,7 @@ struct HorizonDay {
 /// What all horizons share, by instrument of the history.
 struct Universe<'a> {
     session: usize,
+    alive: &'a [bool],
     states: &'a MarketStates,
     processes: &'a ProcessDay<'a>,
     ratings: &'a [Rated],
@@ -192,20 +194,21 @@ fn ratings(inputs: &PublicationInputs<'_>, basis: &PriceBasis, session: usize, y
         log_standard_error: state.year_log_error,
         equity_premium: state.settings.equity_premium,
     };
-    rate_all(&day, &year.instruments, |i| without(prepared, i, session))
+    let alive = alive(prepared, session);
+    rate_all(&day, &year.instruments, |i| without(prepared, (i, alive[i]), session))
 }
 
 fn judge_all(inputs: &PublicationInputs<'_>, session: usize, sources: &Sources) -> Vec<Predictability> {
     let prepared = inputs.prepared;
-    let alive = prepared.alive(session);
+    let alive = alive(prepared, session);
     let judged = |(i, instrument): (usize, &InstrumentHistory)| {
-        let (symbol, why) = (&instrument.instrument.symbol, without(prepared, i, session));
+        let (symbol, why) = (&instrument.instrument.symbol, without(prepared, (i, alive[i]), session));
         let judged = Judged {
             symbol,
             verdicts: inputs.state.verdicts.get(symbol),
             // One that came after the training waits for the next.
             without: if why == reason::INSUFFICIENT_HISTORY { reason::NOT_COMPUTED_YET } else { why },
-            alive: alive.contains(&i),
+            alive: alive[i],
             sources,
         };
         predictability(inputs.header, &judged)
@@ -230,7 +233,7 @@ fn add_horizon(
             horizon,
             last: prepared.last_bar(i, session).map(|t| (instrument.close[t], instrument.instrument.currency.as_str())),
             forecast: at.forecast.instruments[i].as_ref(),
-            without: without(prepared, i, session),
+            without: without(prepared, (i, universe.alive[i]), session),
             map: &at.forecast.map,
             sources,
         };
@@ -305,10 +308,17 @@ fn written<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq>(
     })
 }
 
+/// By instrument, whether it can be forecast at all.
+fn alive(prepared: &Prepared, session: usize) -> Vec<bool> {
+    let mut alive = vec![false; prepared.history.instruments.len()];
+    prepared.alive(session).into_iter().for_each(|i| alive[i] = true);
+    alive
+}
+
 /// Why an instrument has no forecast, if it has none.
-fn without(prepared: &Prepared, instrument: usize, session: usize) -> &'static str {
+fn without(prepared: &Prepared, (instrument, is_alive): (usize, bool), session: usize) -> &'static str {
     if prepared.universe.is_index(instrument, session) {
         return reason::NOT_TRADED;
     }
-    if prepared.alive(session).contains(&instrument) { reason::INSUFFICIENT_HISTORY } else { reason::PRICES_STOPPED }
+    if is_alive { reason::INSUFFICIENT_HISTORY } else { reason::PRICES_STOPPED }
 }

@@ -153,9 +153,11 @@ fn action_reason(reason: Reason) -> ActionReason {
         Reason::PremiumTooSmall => ActionReason::PremiumTooSmall,
         Reason::FallExpected => ActionReason::FallExpected,
         Reason::RiskWellPaid => ActionReason::RiskWellPaid,
+        Reason::RiskWellPaidAndPremiumLarge => ActionReason::RiskWellPaidAndPremiumLarge,
         Reason::PremiumLarge => ActionReason::PremiumLarge,
         Reason::ShortNoLongerPaid => ActionReason::ShortNoLongerPaid,
         Reason::NearOptimum => ActionReason::NearOptimum,
+        Reason::ChangeTooDear => ActionReason::ChangeTooDear,
         Reason::Undecided => ActionReason::Undecided,
     }
 }

@@ -3,7 +3,7 @@
 use crate::decision::holder::HolderType;
 use crate::decision::market_process::{MarketPast, MarketProcess, WeekAhead, WeekMean, premium_error};
 use crate::decision::process::{DEFAULT_DRAWS, ProcessSettings};
-use crate::features::states::MarketStates;
+use crate::features::states::{MarketStates, STATES};
 use crate::forecast::day::{DayForecast, InstrumentForecast, NetworkDay};
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
@@ -67,7 +67,7 @@ impl ProcessDay<'_> {
             seated_mean: is_seated.then_some(WeekMean { value: forecast.mean, error }),
             variance: forecast.volatility * forecast.volatility,
             long_run_variance: forecast.long_run.volatility * forecast.long_run.volatility,
-            next_state: said.map(|row| row.next_state),
+            next_state: said.map(|row| row.next_state).filter(says_something),
             kappa: self.state.settings.prior_weeks,
         };
         let past = MarketPast {
@@ -77,6 +77,11 @@ impl ProcessDay<'_> {
         };
         MarketProcess::of_past(&past, &week).ok()
     }
+}
+
+/// A head of which nothing is believed gives all states the same chance, which is no forecast.
+fn says_something(chances: &[f64; STATES]) -> bool {
+    chances.iter().any(|p| *p != chances[0])
 }
 
 /// The settings of a published process at a cost.

@@ -199,13 +199,22 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
     Ok(Some(model))
 }
 
-/// Name of the model in force: the one that was trained last.
+/// Name of the model in force: the one that was trained last by that version of the code, or by any if there is none.
+/// While two versions run side by side each answers from its own.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn newest(pool: &PgPool) -> Result<Option<String>, StoreError> {
-    let row =
-        sqlx::query!("select model_id from trainings order by training_id desc limit 1").fetch_optional(pool).await?;
+pub async fn newest(pool: &PgPool, code_version: &str) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query!(
+        "select t.model_id
+         from trainings t
+         join models m on m.model_id = t.model_id
+         order by (m.code_version = $1) desc, t.training_id desc
+         limit 1",
+        code_version
+    )
+    .fetch_optional(pool)
+    .await?;
     Ok(row.map(|r| r.model_id))
 }
 

@@ -181,8 +181,10 @@ async fn what_was_walked_is_kept_and_never_walked_again(options: PgPoolOptions, 
     let asked = |out: &Path| EvaluateArgs { recipe: recipe(1), ..arguments(out, day("2023-06-01"), day("2024-06-28")) };
     // Without a record a training gives the benchmarks.
     train::train(store, &recipe(1), train::Past::Kept).await.unwrap();
-    let lonely =
-        models::find(&store.pool, &models::newest(&store.pool).await.unwrap().unwrap()).await.unwrap().unwrap();
+    let lonely = models::find(&store.pool, &models::newest(&store.pool, train::CODE_VERSION).await.unwrap().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(lonely.scores["without_network"], "not_walked_yet");
     evaluate(store, &asked(first.path())).await.unwrap();
     let folds: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select fold_id, artifact from folds order by refit_day")
