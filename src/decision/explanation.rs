@@ -146,7 +146,7 @@ impl Drive {
 impl Explanation {
     fn in_words(&self) -> String {
         let percent = |value: f64| match (100.0 * value).abs() {
-            small if small < 0.95 => format!("{:.2} %", 100.0 * value),
+            small if small < 0.095 => format!("{:.2} %", 100.0 * value),
             _ => format!("{:.1} %", 100.0 * value),
         };
         let expected = percent(self.expected_return);

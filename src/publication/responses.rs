@@ -273,7 +273,8 @@ mod tests {
         assert_eq!((games.count, games.first_quarter.as_deref()), (5, Some("2016-Q1")));
         assert!(formed.tie_parameter.unwrap() > 0.0 && formed.connected == Some(true));
         assert_eq!(formed.envelope.reasons.get("symbol").map(String::as_str), Some("whole_universe"));
-        assert_eq!(formed.envelope.reasons.len(), 1);
+        assert_eq!(formed.envelope.reasons.get("reward_model.p_value").map(String::as_str), Some(TOO_FEW_QUARTERS));
+        assert_eq!(formed.envelope.reasons.len(), 2);
         assert_eq!((formed.explanation.decided_games, formed.explanation.tied_games), (4, 1));
         let expected = "After 5 games of 2016-Q1 to 2020-Q1 acting on harx2 earned most, with 2 wins, 1 losses and 0 \
                         ties; it is not told apart from no_change.";

@@ -63,7 +63,7 @@ mod tests {
             let own = uncertain_first_passage(barrier, Diffusion { mean: 0.0, volatility }, years).value();
             let closed = credit_grades_default(structure, recovery, equity_volatility, years).value();
             prop_assert!(own <= closed + 1e-9, "{own} above {closed}");
-            if barrier.mean <= 0.4 && spread >= 0.2 {
+            if barrier.mean <= 0.4 && spread >= 0.25 {
                 prop_assert!(closed - own <= 0.01 * closed + 1e-9, "{own} {closed}");
             }
         }

@@ -90,6 +90,6 @@ async fn the_comparisons_of_the_answering_model_are_sent_as_lines(options: PgPoo
         assert_eq!(then.text().as_bytes(), LINES);
         assert!(!then.header("etag").is_empty() && !then.header("last-modified").is_empty());
     }
-    service.refused("/responses?format=jsonl&horizon=52w", 404).await;
+    service.refused("/responses?format=jsonl&horizon=52w", 422).await;
     service.refused("/responses?format=jsonl&fields=symbol", 422).await;
 }
