@@ -189,7 +189,7 @@ mod tests {
     fn an_explained_opinion_is_shown_in_both_forms() {
         let [plain, explained] = &examples_of("Signal")[..] else { panic!("two forms") };
         assert_eq!((plain.get(EXPLANATION), explained[EXPLANATION]["reason"].as_str()), (None, Some("near_optimum")));
-        assert_eq!(examples_of("Predictability").len(), 1);
+        assert_eq!(examples_of("Predictability").len(), 2);
         assert!(examples_of("Rating").is_empty());
     }
 
