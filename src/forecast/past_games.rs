@@ -186,7 +186,8 @@ pub fn past_games(request: &PastRequest<'_>, horizons: &[Horizon]) -> Result<Vec
         Some((walker, Members::new(walker.school.as_ref()?, shelf, prepared.history.instruments.len())))
     });
     let mut state = request.benchmarks.benchmarks();
-    for session in (first..=request.until).filter(|t| t % ROW_SPACING == 0) {
+    let is_decided = |t: &usize| horizons.iter().any(|horizon| t % spacing(*horizon) == 0);
+    for session in (first..=request.until).filter(is_decided) {
         let mut network = None;
         if let Some((walker, members)) = &mut said {
             let standing = walker.standing_on(session);
