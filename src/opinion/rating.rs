@@ -136,7 +136,8 @@ pub struct RatingExplanation {
     /// Short interest rate a year.
     #[schema(example = 0.0452)]
     pub short_rate: f64,
-    /// Slope of the share on the market over a year.
+    /// Slope of the share on the market over a year. In `mean` a slope below 0 counts as 0, and so does a mean below 0: neither
+    /// more debt nor more volatility may improve a grade.
     #[schema(example = 0.86)]
     pub beta: f64,
     /// Expected return of the market above the short rate, a year.
