@@ -186,7 +186,7 @@ pub fn past_games(request: &PastRequest<'_>, horizons: &[Horizon]) -> Result<Vec
         Some((walker, Members::new(walker.school.as_ref()?, shelf, prepared.history.instruments.len())))
     });
     let mut state = request.benchmarks.benchmarks();
-    let is_decided = |t: &usize| horizons.iter().any(|horizon| t % spacing(*horizon) == 0);
+    let is_decided = |t: &usize| horizons.iter().any(|horizon| t.is_multiple_of(spacing(*horizon)));
     for session in (first..=request.until).filter(is_decided) {
         let mut network = None;
         if let Some((walker, members)) = &mut said {
