@@ -43,6 +43,12 @@ impl Parameters {
         Self { pairs, errors }
     }
 
+    /// Whether the parameter was given, well or not.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(given, _)| given == name)
+    }
+
     /// The parameter as `parse` reads it; `None` when it is absent or refused.
     pub fn take<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.pairs.iter().find(|(given, _)| given == name)?.1.clone();

@@ -51,14 +51,13 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedResponses {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut parameters = Parameters::read(&parts.uri, &KNOWN);
-        let has_horizon = parts.uri.query().unwrap_or_default().split('&').any(|part| part.starts_with("horizon="));
         let (selection, circumstances) = asked::read(&mut parameters, parts);
         let form = parameters.take("format", form).unwrap_or_default();
         if form == Form::Jsonl {
             let parts = [
                 ("fields", selection.fields.is_some()),
                 ("explain", selection.explain),
-                ("horizon", has_horizon),
+                ("horizon", parameters.has("horizon")),
                 ("wait", circumstances.wait.is_some()),
             ];
             for (name, _) in parts.into_iter().filter(|(_, given)| *given) {

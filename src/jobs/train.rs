@@ -1,5 +1,6 @@
 //! Trains: loads what is known, fits benchmarks and network, stores an immutable model.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
@@ -139,12 +140,22 @@ fn fit(
         device: device_named(config.device.as_str())?,
     };
     let folds = Folds { shelf, train_missing: past == Past::Walked };
+    let missing_folds = Cell::new(0);
     let fitted = fit_model(&prepared, &request, folds, &control, &|step| {
-        if let (FitStep::Walk(missing), Past::Walked) = (step, past) {
-            phase.extend(missing as u64 * epochs);
+        if let FitStep::Walk(missing) = step {
+            missing_folds.set(missing);
+            if past == Past::Walked {
+                phase.extend(missing as u64 * epochs);
+            }
         }
         phase.note(doing(step));
     })?;
+    if past == Past::Kept && missing_folds.get() > 0 && fitted.network.is_some() {
+        tracing::warn!(
+            "{} folds of the record are missing, so seats were judged on a part of the past; fill it: forecastd train --walk",
+            missing_folds.get()
+        );
+    }
     let refusal = fitted.refusal();
     phase.finish(&refusal.as_ref().map_or_else(|| summary(&fitted), |reason| format!("kept back: {reason}")));
     let rows = (loaded.inputs_hash, cutoff, simulated);
