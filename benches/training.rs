@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use forecastd::cli::{Cli, Command};
+use forecastd::cli::commands::{Cli, Command};
 use forecastd::config::RecipeConfig;
 use forecastd::features::price_basis::PriceBasis;
 use forecastd::forecast::samples::{SampleRequest, features_on, samples, training_sessions};

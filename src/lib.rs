@@ -33,7 +33,13 @@ pub mod market {
     pub mod simulation;
 }
 
-pub mod cli;
+/// The command line: what can be asked, with examples.
+pub mod cli {
+    pub mod commands;
+    pub mod keys;
+    pub mod research;
+}
+pub mod clock;
 pub mod config;
 pub mod telemetry;
 
@@ -323,66 +329,12 @@ pub mod publication {
 }
 
 /// Work that a person or the service asks for: import, train, publish, evaluate, replay, verify.
-pub mod jobs {
-    pub mod evaluate;
-    pub mod evaluation_report;
-    pub mod import;
-    pub mod keys;
-    pub mod market_value_spots;
-    pub mod payoffs;
-    pub mod progress;
-    pub mod publish;
-    pub mod rate;
-    pub mod rating_report;
-    #[cfg(test)]
-    mod rating_report_tests;
-    pub mod replay;
-    pub mod shelf;
-    pub mod simulate;
-    pub mod tools;
-    pub mod train;
-    pub mod transfer;
-    pub mod verify;
-}
+#[path = "jobs/modules.rs"]
+pub mod jobs;
 
 /// The Postgres store: every SQL string of the project, the ledger, and the private server.
-pub mod store {
-    pub mod account;
-    pub mod bars;
-    pub(crate) mod basis;
-    pub mod chain;
-    pub mod cluster;
-    pub mod comparisons;
-    pub mod copy;
-    pub mod embedded;
-    pub mod error;
-    pub mod factors;
-    pub mod filings;
-    pub mod folds;
-    pub mod history;
-    pub mod imports;
-    pub mod instruments;
-    pub mod keys;
-    pub mod ledger;
-    pub mod leftover;
-    pub mod models;
-    pub mod open;
-    pub mod pool;
-    pub mod prices;
-    pub mod programs;
-    pub mod signing;
-    pub mod socket;
-
-    pub use error::StoreError;
-
-    /// A stored SHA-256 as an array.
-    ///
-    /// # Errors
-    /// [`StoreError::Row`] when it has another length.
-    pub(crate) fn hash_column(bytes: &[u8]) -> Result<[u8; 32], StoreError> {
-        bytes.try_into().map_err(StoreError::row)
-    }
-}
+#[path = "store/modules.rs"]
+pub mod store;
 
 /// What is asked and answered over HTTP; every answer comes from memory.
 #[path = "api/modules.rs"]

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use forecastd::cli::{Cli, Command, KeysCommand, TrainArgs};
+use forecastd::cli::commands::{Cli, Command, TrainArgs};
+use forecastd::cli::keys::KeysCommand;
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};

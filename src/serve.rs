@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::http::HeaderValue;
-use chrono::Utc;
 use sqlx::postgres::PgListener;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -19,6 +18,7 @@ use crate::api::board::Board;
 use crate::api::router::router;
 use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::{AppState, Settings};
+use crate::clock;
 use crate::config::{RecipeConfig, ServeConfig};
 use crate::jobs::train::{CODE_VERSION, Past};
 use crate::jobs::{import, publish, simulate};
@@ -220,7 +220,7 @@ async fn refresh(store: &Store, board: &Board) -> Result<(), StoreError> {
     }
     let published: Result<Vec<PublishedEntry>, StoreError> =
         entries.into_iter().map(PublishedEntry::try_from).collect();
-    board.publish(Snapshot::build(published?, Utc::now()));
+    board.publish(Snapshot::build(published?, clock::now()));
     Ok(())
 }
 

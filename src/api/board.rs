@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::api::snapshot::Snapshot;
+use crate::clock;
 
 /// The current snapshot and the announcement of its successors.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Board {
     pub async fn keep_fresh(&self) {
         let mut announced = self.subscribe();
         loop {
-            let now = Utc::now();
+            let now = clock::now();
             self.refresh(now);
             // Waking at least once an hour bounds the error when the system clock is set.
             let hour = Duration::from_secs(3600);

@@ -1,7 +1,7 @@
 //! Opinions as the ledger had them at the end of a day: a snapshot made of old entries.
 
 use axum::http::HeaderValue;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use crate::api::asked::Selection;
 use crate::api::near::near_matches;
@@ -9,6 +9,7 @@ use crate::api::problem::{FieldError, Problem};
 use crate::api::problem_type::ProblemType;
 use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::AppState;
+use crate::clock;
 use crate::market::bar::Day;
 use crate::opinion::envelope::Kind;
 use crate::store::StoreError;
@@ -20,7 +21,7 @@ use crate::store::ledger::{self, AsOf};
 /// 404 before the ledger begins or when nothing was published by then, 422 for a day to come, 503 when the store does
 /// not answer or nothing was ever published.
 pub async fn snapshot(state: &AppState, kind: Kind, selection: Selection, day: Day) -> Result<Snapshot, Problem> {
-    let now = Utc::now();
+    let now = clock::now();
     if day > now.date_naive() {
         return Err(Problem::invalid(vec![FieldError::parameter("as_of", "lies in the future")]));
     }
@@ -45,7 +46,7 @@ pub async fn snapshot(state: &AppState, kind: Kind, selection: Selection, day: D
 /// The past does not change; today still may.
 #[must_use]
 pub fn cache_control(day: Day) -> HeaderValue {
-    let past = day < Utc::now().date_naive();
+    let past = day < clock::now().date_naive();
     HeaderValue::from_static(if past { "public, max-age=86400" } else { "no-cache" })
 }
 

@@ -19,6 +19,7 @@ use crate::api::problem_type::ProblemType;
 use crate::api::ready::Ready;
 use crate::api::snapshot::{Item, Snapshot};
 use crate::api::state::AppState;
+use crate::clock;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::envelope::Kind;
@@ -118,7 +119,7 @@ pub async fn answer_in_time<F: Future<Output = Result<Arc<Ready>, Problem>>>(
         }
     }
     let snapshot = current();
-    let cache_control = cache_control(snapshot.next_publication(), Utc::now());
+    let cache_control = cache_control(snapshot.next_publication(), clock::now());
     Ok(condition.respond(&*shape(snapshot).await?, cache_control))
 }
 

@@ -7,7 +7,6 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::IntoResponse;
-use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,6 +17,7 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::ProblemType;
 use crate::api::state::AppState;
 use crate::api::tag;
+use crate::clock;
 use crate::market::calendar;
 use crate::store::prices;
 
@@ -117,7 +117,7 @@ pub async fn post_prices(
     if !is_json(&headers) {
         return Err(Problem::new(ProblemType::UnsupportedMediaType, "send application/json"));
     }
-    let posted = posted_rows::read(&body.map_err(unread)?, calendar::newest_closed_session(Utc::now()))?;
+    let posted = posted_rows::read(&body.map_err(unread)?, calendar::newest_closed_session(clock::now()))?;
     let recorded = prices::post(&state.pool, &posted.source, posted.rows).await?;
     Ok(Json(PostAnswer { inserted: recorded.inserted, revised: recorded.revised, unchanged: recorded.unchanged }))
 }

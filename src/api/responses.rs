@@ -7,7 +7,6 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use axum::response::Response;
-use chrono::Utc;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,6 +18,7 @@ use crate::api::ready::Ready;
 use crate::api::snapshot::Snapshot;
 use crate::api::state::AppState;
 use crate::api::{historic, opinions, tag};
+use crate::clock;
 use crate::opinion::envelope::Kind;
 use crate::store::{StoreError, comparisons};
 
@@ -126,7 +126,7 @@ async fn comparisons_of(
         }
         None => {
             let now = state.board.load_full();
-            let until = opinions::cache_control(now.next_publication(), Utc::now());
+            let until = opinions::cache_control(now.next_publication(), clock::now());
             (now, until)
         }
     };

@@ -10,7 +10,7 @@ use chrono::Utc;
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use crate::cli::EvaluateArgs;
+use crate::cli::research::EvaluateArgs;
 use crate::evaluation::forecast_csv::{
     write_direction_csv, write_quantiles_csv, write_ranks_csv, write_volatility_csv,
 };

@@ -6,7 +6,7 @@ use rand::rngs::SysRng;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::cli::KeysCommand;
+use crate::cli::keys::KeysCommand;
 use crate::store::keys::{self, StoredKey};
 
 /// Runs `forecastd keys`.

@@ -11,7 +11,7 @@ use chrono::Datelike;
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use crate::cli::PayoffsArgs;
+use crate::cli::research::PayoffsArgs;
 use crate::decision::action::{Action, MixedStrategy};
 use crate::decision::comparison::{Comparison, to_jsonl};
 use crate::decision::policy::policy;

@@ -6,8 +6,10 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::clock;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::state::{ModelState, STATE_VERSION};
+use crate::jobs::moment::Moment;
 use crate::jobs::progress::Phase;
 use crate::jobs::train::CODE_VERSION;
 use crate::learning::artifact;
@@ -66,13 +68,13 @@ async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Res
     let model_id =
         models::newest(&store.pool, CODE_VERSION).await?.context("there is no model yet; run `forecastd train`")?;
     let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
+    let moment = Moment::take(&store.pool).await?;
     if let Some(last) = &last
-        && !chain::is_overtaken_by_rows(&store.pool, last).await?
+        && !chain::is_overtaken_by_rows(&store.pool, last, moment.known_until).await?
     {
         return Ok(None);
     }
-    let cutoff = pool::cutoff(&store.pool).await?;
-    let loaded = load(&store.pool, cutoff, cutoff, Revisions::Newest).await?;
+    let loaded = load(&store.pool, moment.known_until, moment.recorded_until, Revisions::Newest).await?;
     let as_of = loaded.history.decision_day().context("the store holds no prices; run `forecastd import FOLDER`")?;
     if let Some(last) = last
         && inputs_of(store, last.publication).await? == Some(hex::encode(loaded.inputs_hash))
@@ -82,9 +84,9 @@ async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Res
     let publication = Publication {
         publication: Uuid::now_v7(),
         as_of,
-        published_at: Utc::now().trunc_subsecs(0),
-        known_until: cutoff,
-        recorded_until: cutoff,
+        published_at: moment.now.trunc_subsecs(0),
+        known_until: moment.known_until,
+        recorded_until: moment.recorded_until,
         model_id,
     };
     let composed = compose_again(store, &publication, before + 1, loaded).await?;
@@ -173,7 +175,7 @@ async fn write(
     }
     let opens = calendar::open_of(calendar::next_session(publication.as_of));
     anyhow::ensure!(
-        publication.published_at >= opens || Utc::now() < opens,
+        publication.published_at >= opens || clock::now() < opens,
         "the next session opened while the answers were being composed; publish again, and they will say that they are late"
     );
     let head = chain::append(&mut transaction, publication, head, &entries).await?;

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Context;
 
-use crate::cli::RateArgs;
+use crate::cli::research::RateArgs;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::training::{FitRequest, fit_benchmarks};
 use crate::jobs::progress::Phase;

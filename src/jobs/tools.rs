@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::cli::{Cli, OpenapiFormat};
+use crate::cli::commands::{Cli, OpenapiFormat};
 use crate::config::{StoreConfig, markdown_table};
 use crate::forecast::verdict_calibration::{CalibrationSettings, calibrate};
 use crate::store::embedded::{Embedded, EmbeddedOptions};

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -15,6 +14,7 @@ use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::training::{FitRequest, FitStep, FittedModel, NOT_WALKED, fit_model};
 use crate::forecast::walker::Folds;
+use crate::jobs::moment::Moment;
 use crate::jobs::progress::Phase;
 use crate::jobs::shelf::StoreShelf;
 use crate::learning::artifact::Artifact;
@@ -28,7 +28,6 @@ use crate::opinion::envelope::Source;
 use crate::store::history::{LoadedHistory, Revisions, load};
 use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
-use crate::store::pool;
 
 /// Version of the code, kept with models and entries: the release, and the version of the answers. The part after `+` is
 /// raised by hand with every change that gives other bytes for the same inputs, so that a replay names what it needs.
@@ -48,8 +47,8 @@ pub enum Past {
 /// # Errors
 /// When the store fails, holds no prices, or the training fails.
 pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::Result<String> {
-    let cutoff = pool::cutoff(&store.pool).await?;
-    let loaded = load(&store.pool, cutoff, cutoff, Revisions::Newest).await?;
+    let moment = Moment::take(&store.pool).await?;
+    let loaded = load(&store.pool, moment.known_until, moment.recorded_until, Revisions::Newest).await?;
     anyhow::ensure!(
         !loaded.history.sessions.is_empty(),
         "the store holds no prices; import some first: forecastd import FOLDER"
@@ -57,7 +56,7 @@ pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::
     let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
     let (config, simulated) = (config.clone(), store.simulated);
     let outcome =
-        tokio::task::spawn_blocking(move || fit(loaded, &config, (cutoff, simulated), &shelf, past)).await??;
+        tokio::task::spawn_blocking(move || fit(loaded, &config, (moment, simulated), &shelf, past)).await??;
     let model_id = outcome.model.model_id.clone();
     match outcome.refusal {
         None => models::insert(&store.pool, &outcome.model).await?,
@@ -122,7 +121,7 @@ pub fn recipe(config: &RecipeConfig) -> Recipe {
 fn fit(
     loaded: LoadedHistory,
     config: &RecipeConfig,
-    (cutoff, simulated): (DateTime<Utc>, bool),
+    (moment, simulated): (Moment, bool),
     shelf: &StoreShelf,
     past: Past,
 ) -> anyhow::Result<Outcome> {
@@ -158,7 +157,7 @@ fn fit(
     }
     let refusal = fitted.refusal();
     phase.finish(&refusal.as_ref().map_or_else(|| summary(&fitted), |reason| format!("kept back: {reason}")));
-    let rows = (loaded.inputs_hash, cutoff, simulated);
+    let rows = (loaded.inputs_hash, moment, simulated);
     let model = stored(&fitted, &prepared, rows)?;
     let benchmarks = match &refusal {
         Some(_) => Some(stored(&fitted.benchmarks_alone(), &prepared, rows)?),
@@ -170,7 +169,7 @@ fn fit(
 fn stored(
     fitted: &FittedModel,
     prepared: &Prepared,
-    (inputs_hash, cutoff, simulated): ([u8; 32], DateTime<Utc>, bool),
+    (inputs_hash, moment, simulated): ([u8; 32], Moment, bool),
 ) -> anyhow::Result<StoredModel> {
     let artifact = fitted.network.as_ref().map(Artifact::of).transpose()?;
     let record = fitted.network.as_ref().map(|n| json!({ "training": n.record, "recipe": n.recipe }));
@@ -179,8 +178,8 @@ fn stored(
     let mut model = StoredModel {
         model_id: String::new(),
         trained_until,
-        known_until: cutoff,
-        recorded_until: cutoff,
+        known_until: moment.known_until,
+        recorded_until: moment.recorded_until,
         recipe: json!({ "settings": settings, "network": fitted.network.as_ref().map(|n| &n.recipe) }),
         seed: i64::try_from(settings.seed)?,
         data_hash: inputs_hash,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use tokio::runtime::Handle;
 
-use crate::cli::TransferArgs;
+use crate::cli::research::TransferArgs;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::training::FitRequest;
 use crate::forecast::transfer::{compare, markdown, variants};

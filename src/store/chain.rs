@@ -135,20 +135,21 @@ pub async fn newest_publication(pool: &PgPool) -> Result<Option<Publication>, St
     .await?)
 }
 
-/// Whether any row was recorded, or became known, after the cutoffs of a publication.
+/// Whether any row was recorded after the cutoffs of a publication, or became known between them and `now`.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn is_overtaken_by_rows(pool: &PgPool, last: &Publication) -> Result<bool, StoreError> {
+pub async fn is_overtaken_by_rows(pool: &PgPool, last: &Publication, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let row = sqlx::query!(
         r#"select exists (select from descriptions where recorded_at > $1)
-               or exists (select from bars where recorded_at > $1 or known_at > $2 and known_at <= clock_timestamp())
-               or exists (select from actions where recorded_at > $1 or known_at > $2 and known_at <= clock_timestamp())
-               or exists (select from observations where recorded_at > $1 or known_at > $2 and known_at <= clock_timestamp())
-               or exists (select from filings where recorded_at > $1 or known_at > $2 and known_at <= clock_timestamp())
+               or exists (select from bars where recorded_at > $1 or known_at > $2 and known_at <= $3)
+               or exists (select from actions where recorded_at > $1 or known_at > $2 and known_at <= $3)
+               or exists (select from observations where recorded_at > $1 or known_at > $2 and known_at <= $3)
+               or exists (select from filings where recorded_at > $1 or known_at > $2 and known_at <= $3)
                as "found!""#,
         last.recorded_until,
-        last.known_until
+        last.known_until,
+        now
     )
     .fetch_one(pool)
     .await?;

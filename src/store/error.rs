@@ -9,6 +9,12 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the schema could not be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The job queue could not be brought up to date.
+    #[error("the job queue could not be brought up to date: {0}")]
+    Queue(String),
+    /// Another run of the job took over, or it was cancelled.
+    #[error("another run of this job took over, or it was cancelled, so this one takes no effect")]
+    LeaseLost,
     /// A stored row breaks a rule of the types it is read into.
     #[error("the store holds a row that breaks a rule: {0}")]
     Row(String),

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, queue};
 
 /// The schema, compiled in.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -28,7 +28,11 @@ pub async fn migrate(url: &str) -> Result<(), StoreError> {
     let mut connection = options(url)?.connect().await?;
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;
-    Ok(())
+    let owner =
+        PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options(url)?).await?;
+    let queue = queue::migrate(&owner).await;
+    owner.close().await;
+    queue
 }
 
 /// Creates the database that `url` names when its server does not have it yet.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use forecastd::cli::{EvaluateArgs, MODELS};
+use forecastd::cli::research::{EvaluateArgs, MODELS};
 use forecastd::config::RecipeConfig;
 use forecastd::evaluation::forecasts::Forecasts;
 use forecastd::evaluation::split::{decisions_every, decisions_on};

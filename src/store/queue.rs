@@ -1,0 +1,70 @@
+//! The job queue: the library's tables in a schema of their own, and the rights of the running role on them.
+
+use graphile_worker::WorkerUtils;
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::store::StoreError;
+use crate::store::jobs::NewJob;
+
+/// Schema of the library's tables.
+pub const SCHEMA: &str = "forecastd_queue";
+/// What the queue calls a job of ours; its payload names the job.
+pub const TASK: &str = "run_job";
+
+/// Rights of the running role. The library guards its tables by row security, which lets in nobody but their owner, so
+/// each gets a policy for the role as well. Said again at every start, because the library may bring new tables.
+const RIGHTS: &str = r"
+do $$
+declare
+    guarded record;
+begin
+    grant usage on schema forecastd_queue to forecastd_service;
+    grant select, insert, update, delete on all tables in schema forecastd_queue to forecastd_service;
+    grant usage on all sequences in schema forecastd_queue to forecastd_service;
+    grant execute on all functions in schema forecastd_queue to forecastd_service;
+    for guarded in
+        select c.relname from pg_class c
+        where c.relnamespace = 'forecastd_queue'::regnamespace and c.relrowsecurity
+            and not exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'forecastd_service_policy')
+    loop
+        execute format('create policy forecastd_service_policy on forecastd_queue.%I to forecastd_service using (true)', guarded.relname);
+    end loop;
+end
+$$";
+
+/// Brings the library's tables up to date with the rights of their owner.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached or refuses.
+pub async fn migrate(owner: &PgPool) -> Result<(), StoreError> {
+    let utils = WorkerUtils::new(owner.clone(), SCHEMA.to_owned());
+    utils.migrate().await.map_err(|error| StoreError::Queue(error.to_string()))?;
+    let mut connection = owner.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    // Two programs that start at once would collide over the same catalogue rows.
+    transaction.execute("select pg_advisory_xact_lock(29099034600989187)").await?;
+    transaction.execute(RIGHTS).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Puts a job into the queue, in the caller's transaction. The schema is made by the library, not by our migrations, so
+/// the query cannot be checked when it is compiled.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn add(connection: &mut PgConnection, job_id: Uuid, job: &NewJob) -> Result<(), StoreError> {
+    sqlx::query(
+        "select id from forecastd_queue.add_job($1, $2::json, queue_name => $3, max_attempts => 100, job_key => $4, priority => $5)",
+    )
+    .bind(TASK)
+    .bind(json!({ "job_id": job_id }))
+    .bind(job.kind)
+    .bind(job_id.to_string())
+    .bind(i32::from(job.priority))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
