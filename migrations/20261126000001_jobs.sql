@@ -45,10 +45,11 @@ comment on table job_attempts is 'How each run of a job ended; lost is one whose
 
 create table schedules (
     kind text constraint schedules_pkey primary key,
-    begins_at timestamptz not null
+    reached timestamptz not null
 );
-comment on table schedules is 'When the schedule of a kind began: slots before it are nobody''s.';
+comment on column schedules.reached is 'The newest slot that was asked for or skipped; a new schedule begins when it is first kept.';
 
 grant select, insert on jobs, job_attempts, schedules to forecastd_service;
 grant update (state, attempts, max_attempts, worker, started_at, renewed_at, finished_at, cancel_requested_at, progress, error, result)
     on jobs to forecastd_service;
+grant update (reached) on schedules to forecastd_service;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::operation::{ScheduleConfig, WorkConfig};
+
 /// A value that must never be printed.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -47,6 +49,9 @@ pub struct StoreConfig {
     #[arg(long, env = "FORECASTD_DATABASE_CONNECTIONS", value_name = "N", default_value_t = 8, global = true,
           value_parser = clap::value_parser!(u32).range(2..=200))]
     pub database_connections: u32,
+    /// File with the time to take for now, to rehearse operation on a simulated market; a real store refuses it
+    #[arg(long, env = "FORECASTD_CLOCK_FILE", value_name = "FILE", global = true, hide = true)]
+    pub clock_file: Option<PathBuf>,
     /// Messages to show: error, warn, info, debug, or a filter such as forecastd=debug,sqlx=warn
     #[arg(long, env = "FORECASTD_LOG", value_name = "FILTER", default_value = "info", global = true)]
     pub log: String,
@@ -85,6 +90,15 @@ pub struct ServeConfig {
     /// Requests that may wait for a change at once (?wait=)
     #[arg(long, env = "FORECASTD_MAX_WAITERS", value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
     pub max_waiters: usize,
+    /// Only serve: leave jobs to `forecastd work`, and the schedule to other instances
+    #[arg(long, env = "FORECASTD_NO_WORK", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_work: bool,
+    #[command(flatten)]
+    /// When jobs are due.
+    pub schedule: ScheduleConfig,
+    #[command(flatten)]
+    /// How jobs are worked on.
+    pub work: WorkConfig,
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,
@@ -175,6 +189,32 @@ pub enum TrainingDevice {
     Cuda,
     /// The card that wgpu prefers.
     Wgpu,
+}
+
+impl RecipeConfig {
+    /// The arguments that give a child process the same recipe.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let values = [
+            ("--members", self.members.to_string()),
+            ("--threads", self.threads.to_string()),
+            ("--epochs", self.epochs.to_string()),
+            ("--sharing", self.sharing.as_str().to_owned()),
+            ("--weighting", self.weighting.as_str().to_owned()),
+            ("--device", self.device.as_str().to_owned()),
+            ("--scenarios", self.scenarios.to_string()),
+            ("--seed", self.seed.to_string()),
+            ("--equity-premium", self.equity_premium.to_string()),
+            ("--cost", self.cost.to_string()),
+            ("--impact", self.impact.to_string()),
+            ("--precision", self.precision.to_string()),
+            ("--dominance-threshold", self.dominance_threshold.to_string()),
+            ("--discount", self.discount.to_string()),
+            ("--prior-weeks", self.prior_weeks.to_string()),
+            ("--policy-temperature", self.policy_temperature.to_string()),
+        ];
+        values.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
 }
 
 impl SharingKind {

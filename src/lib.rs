@@ -27,6 +27,7 @@ pub mod market {
     pub mod history;
     pub mod horizon;
     pub mod instrument;
+    pub mod schedule;
     pub mod simulated_bars;
     pub mod simulated_paths;
     pub mod simulated_reports;
@@ -37,6 +38,7 @@ pub mod market {
 pub mod cli {
     pub mod commands;
     pub mod keys;
+    pub mod operation;
     pub mod research;
 }
 pub mod clock;

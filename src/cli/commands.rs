@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::keys::KeysCommand;
+use crate::cli::operation::{RunJobArgs, WorkArgs};
 use crate::cli::research::{EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
 use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
 
@@ -37,6 +38,13 @@ pub enum Command {
   forecastd serve --import ../data
   DATABASE_URL=postgres://forecastd:secret@db/forecastd forecastd serve --listen 0.0.0.0:8080")]
     Serve(ServeConfig),
+    /// Work on jobs without serving: any number of processes on any machine, all with the same DATABASE_URL and signing key
+    #[command(after_help = "Example:
+  DATABASE_URL=postgres://forecastd:secret@db/forecastd forecastd work --jobs-at-once 1 --job-memory 4096")]
+    Work(WorkArgs),
+    /// Run one job in this process, as its worker asks
+    #[command(hide = true)]
+    RunJob(RunJobArgs),
     /// Import files or folders: prices, factors, filings, a universe
     #[command(
         after_help = "Formats are recognized by their header: Yahoo CSV, wide adjusted closes (Date,SYM1,SYM2,...), French factors,

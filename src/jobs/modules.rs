@@ -1,5 +1,6 @@
 //! The pieces of work; listed here because the list of the crate would grow too long.
 
+pub mod child;
 pub mod evaluate;
 pub mod evaluation_report;
 pub mod import;
@@ -14,9 +15,12 @@ pub mod rating_report;
 #[cfg(test)]
 mod rating_report_tests;
 pub mod replay;
+pub mod run_job;
+pub mod scheduler;
 pub mod shelf;
 pub mod simulate;
 pub mod tools;
 pub mod train;
 pub mod transfer;
 pub mod verify;
+pub mod worker;

@@ -1,8 +1,53 @@
 //! Progress of long work: phase, count, rate and remaining time, as bars on a terminal and as messages elsewhere.
 
-use std::time::Duration;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+/// Whether a worker reads our standard output.
+static REPORTING: AtomicBool = AtomicBool::new(false);
+/// When the worker was last told.
+static LAST_TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+/// The worker is told so often at most.
+const TELLING: Duration = Duration::from_millis(300);
+
+/// What the process of a job says to its worker, one line of JSON each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Message {
+    /// How far it is.
+    Progress {
+        /// What is being done.
+        phase: String,
+        /// Steps that are done.
+        done: u64,
+        /// Steps in all.
+        total: u64,
+        /// What is being worked on.
+        note: String,
+    },
+    /// Why it failed.
+    Error {
+        /// The reason with its causes.
+        error: String,
+    },
+}
+
+/// From now on progress is told to the worker that reads our standard output.
+pub fn report_to_worker() {
+    REPORTING.store(true, Ordering::Relaxed);
+}
+
+/// Says something to the worker. One that is gone is no reason to fail: the lease decides.
+pub fn tell(message: &Message) {
+    if let Ok(line) = serde_json::to_string(message) {
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
 
 /// One phase of long work. Dropping it leaves its last line standing.
 pub struct Phase {
@@ -32,6 +77,7 @@ impl Phase {
     /// Counts steps that are done.
     pub fn advance(&self, steps: u64) {
         self.bar.inc(steps);
+        self.report();
     }
 
     /// Adds steps that turned out to be needed.
@@ -42,11 +88,30 @@ impl Phase {
     /// Sets how many steps are done.
     pub fn at(&self, position: u64) {
         self.bar.set_position(position);
+        self.report();
     }
 
     /// What is being worked on.
     pub fn note(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
+        self.report();
+    }
+
+    fn report(&self) {
+        if !REPORTING.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut told = LAST_TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|at| at.elapsed() < TELLING) {
+            return;
+        }
+        *told = Some(Instant::now());
+        tell(&Message::Progress {
+            phase: self.name.to_owned(),
+            done: self.bar.position(),
+            total: self.bar.length().unwrap_or_default(),
+            note: self.bar.message(),
+        });
     }
 
     /// Writes a line above the bar.

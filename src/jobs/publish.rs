@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use chrono::{DateTime, SubsecRound, Utc};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -23,6 +24,7 @@ use crate::publication::compose::{Composed, PublicationInputs, compose};
 use crate::publication::header::{Header, Previous};
 use crate::store::chain::{self, Head, NewEntry, Publication};
 use crate::store::history::{LoadedHistory, Revisions, load};
+use crate::store::jobs::{self, Lease};
 use crate::store::ledger::LedgerRow;
 use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
@@ -40,13 +42,19 @@ pub struct Published {
     pub head: Head,
 }
 
-/// Publishes the newest session with the newest model. `None` when that was done already and `again` is not wished.
+/// Publishes the newest session with the newest model, and ends the job that does so in the same transaction. `None` when
+/// that was done already and `again` is not wished; then the job is left open.
 ///
 /// # Errors
 /// When there is no model or no price, or the store fails; then nothing was published.
-pub async fn publish(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+pub async fn publish(
+    store: &Store,
+    signer: &HeadSigner,
+    again: bool,
+    lease: Option<Lease>,
+) -> anyhow::Result<Option<Published>> {
     for _ in 0..ATTEMPTS {
-        match attempt(store, signer, again).await {
+        match attempt(store, signer, again, lease).await {
             Err(error) if error.is::<Overtaken>() => tracing::info!("{error}; composing anew"),
             outcome => return outcome,
         }
@@ -62,7 +70,12 @@ struct Overtaken;
 /// How often a publication is composed anew because another came in between.
 const ATTEMPTS: usize = 3;
 
-async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+async fn attempt(
+    store: &Store,
+    signer: &HeadSigner,
+    again: bool,
+    lease: Option<Lease>,
+) -> anyhow::Result<Option<Published>> {
     // Read first: a publication that comes in after this is noticed when writing, also one that ends before rows are read.
     let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
     let model_id =
@@ -90,7 +103,7 @@ async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Res
         model_id,
     };
     let composed = compose_again(store, &publication, before + 1, loaded).await?;
-    let head = write(&store.pool, signer, &publication, before, &composed).await?;
+    let head = write(&store.pool, (signer, lease), &publication, before, &composed).await?;
     Ok(Some(Published { as_of, entries: composed.len(), head }))
 }
 
@@ -161,7 +174,7 @@ async fn inputs_of(store: &Store, publication: Uuid) -> anyhow::Result<Option<St
 
 async fn write(
     pool: &PgPool,
-    signer: &HeadSigner,
+    (signer, lease): (&HeadSigner, Option<Lease>),
     publication: &Publication,
     before: i64,
     composed: &[Composed],
@@ -181,6 +194,15 @@ async fn write(
     let head = chain::append(&mut transaction, publication, head, &entries).await?;
     chain::sign(&mut transaction, head, signer).await?;
     pool::announce(&mut transaction, head.sequence).await?;
+    if let Some(lease) = lease {
+        let result = json!({
+            "published": entries.len(),
+            "as_of": publication.as_of,
+            "model_id": publication.model_id,
+            "head": { "sequence": head.sequence, "hash": hex::encode(head.hash) },
+        });
+        jobs::succeed(&mut transaction, lease, &result).await?;
+    }
     transaction.commit().await?;
     Ok(head)
 }

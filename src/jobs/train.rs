@@ -26,6 +26,7 @@ use crate::learning::training::{Control, Progress};
 use crate::market::horizon::Horizon;
 use crate::opinion::envelope::Source;
 use crate::store::history::{LoadedHistory, Revisions, load};
+use crate::store::jobs::Lease;
 use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
 
@@ -46,7 +47,7 @@ pub enum Past {
 ///
 /// # Errors
 /// When the store fails, holds no prices, or the training fails.
-pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::Result<String> {
+pub async fn train(store: &Store, config: &RecipeConfig, past: Past, lease: Option<Lease>) -> anyhow::Result<String> {
     let moment = Moment::take(&store.pool).await?;
     let loaded = load(&store.pool, moment.known_until, moment.recorded_until, Revisions::Newest).await?;
     anyhow::ensure!(
@@ -59,13 +60,16 @@ pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::
         tokio::task::spawn_blocking(move || fit(loaded, &config, (moment, simulated), &shelf, past)).await??;
     let model_id = outcome.model.model_id.clone();
     match outcome.refusal {
-        None => models::insert(&store.pool, &outcome.model).await?,
+        None => models::insert(&store.pool, &outcome.model, lease).await?,
         Some(reason) => {
-            models::keep_back(&store.pool, &outcome.model, &reason).await?;
+            let benchmarks_instead =
+                models::newest(&store.pool, CODE_VERSION).await?.is_none() && outcome.benchmarks.is_some();
+            let lease_here = lease.filter(|_| !benchmarks_instead);
+            models::keep_back(&store.pool, &outcome.model, &reason, lease_here).await?;
             tracing::warn!("model {model_id} is kept back, what is served stays: {reason}");
             if let (None, Some(benchmarks)) = (models::newest(&store.pool, CODE_VERSION).await?, outcome.benchmarks) {
                 tracing::warn!("nothing was served before, so the benchmarks are");
-                models::insert(&store.pool, &benchmarks).await?;
+                models::insert(&store.pool, &benchmarks, lease).await?;
                 return Ok(benchmarks.model_id);
             }
         }

@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 use crate::store::{StoreError, queue};
 
+/// Advisory lock, with the kind: held while somebody looks whether a job waits.
+const ASKING_LOCK: i32 = 0x666f_7265;
+
 /// A job that is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
@@ -125,6 +128,32 @@ pub async fn ask(connection: &mut PgConnection, job: &NewJob) -> Result<Option<U
     }
     queue::add(connection, job_id, job).await?;
     Ok(Some(job_id))
+}
+
+/// Asks for a job unless one with the same arguments waits already; tells the one that waits or was made. One that runs
+/// does not count: it may have looked before what it is asked for happened.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn ask_unless_queued(connection: &mut PgConnection, job: &NewJob) -> Result<Uuid, StoreError> {
+    sqlx::query!("select pg_advisory_xact_lock($1, hashtext($2)) as locked", ASKING_LOCK, job.kind)
+        .fetch_one(&mut *connection)
+        .await?;
+    let queued = sqlx::query!(
+        "select job_id from jobs where kind = $1 and state = 'queued' and arguments = $2 and cancel_requested_at is null
+         order by job_id limit 1",
+        job.kind,
+        job.arguments
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    match queued {
+        Some(row) => Ok(row.job_id),
+        None => {
+            let asked = ask(connection, &NewJob { slot: None, ..job.clone() }).await?;
+            asked.ok_or_else(|| StoreError::row("a job without a slot was taken for another"))
+        }
+    }
 }
 
 /// Records that a slot passed without a run, and why; `false` when the slot has a job.
@@ -251,6 +280,21 @@ pub async fn succeed(connection: &mut PgConnection, lease: Lease, result: &Value
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// [`succeed`] where the work is a job's; nothing where a person does it.
+///
+/// # Errors
+/// As [`succeed`].
+pub async fn succeed_if_leased(
+    connection: &mut PgConnection,
+    lease: Option<Lease>,
+    result: &Value,
+) -> Result<(), StoreError> {
+    match lease {
+        Some(lease) => succeed(connection, lease, result).await,
+        None => Ok(()),
+    }
 }
 
 /// How a run ended that had no effect.

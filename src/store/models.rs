@@ -1,11 +1,13 @@
 //! Models: written once, read by name, never changed.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
 use crate::market::bar::Day;
+use crate::store::jobs::{self, Lease};
+use crate::store::kinds::{JobArguments, PublishArguments};
 use crate::store::{StoreError, comparisons, hash_column};
 
 /// A model as stored.
@@ -99,10 +101,14 @@ impl StoredModel {
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError> {
+pub async fn insert(pool: &PgPool, model: &StoredModel, lease: Option<Lease>) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
     keep(&mut transaction, model).await?;
     sqlx::query!("insert into trainings (model_id) values ($1)", model.model_id).execute(&mut *transaction).await?;
+    let result = json!({ "model_id": model.model_id, "promoted": true });
+    jobs::succeed_if_leased(&mut transaction, lease, &result).await?;
+    let publish = JobArguments::Publish(PublishArguments::default());
+    jobs::ask_unless_queued(&mut transaction, &publish.new_job(None, "a model was promoted")).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -111,12 +117,19 @@ pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn keep_back(pool: &PgPool, model: &StoredModel, reason: &str) -> Result<(), StoreError> {
+pub async fn keep_back(
+    pool: &PgPool,
+    model: &StoredModel,
+    reason: &str,
+    lease: Option<Lease>,
+) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
     keep(&mut transaction, model).await?;
     sqlx::query!("insert into kept_back (model_id, reason) values ($1, $2)", model.model_id, reason)
         .execute(&mut *transaction)
         .await?;
+    let result = json!({ "model_id": model.model_id, "promoted": false, "reason": reason });
+    jobs::succeed_if_leased(&mut transaction, lease, &result).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -68,3 +68,26 @@ pub async fn add(connection: &mut PgConnection, job_id: Uuid, job: &NewJob) -> R
     .await?;
     Ok(())
 }
+
+/// Puts jobs that wait or run by their record, and are not in the queue, into it again: after a restore, or where a run
+/// that had lost its lease took the queue's row along. Returns how many.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn repair(pool: &PgPool) -> Result<u64, StoreError> {
+    let mut transaction = pool.begin().await?;
+    transaction.execute("select pg_advisory_xact_lock(29099034600989187)").await?;
+    let added = sqlx::query(
+        "select q.id
+         from jobs j
+         cross join lateral forecastd_queue.add_job($1, json_build_object('job_id', j.job_id), queue_name => j.kind,
+             max_attempts => 100, job_key => j.job_id::text, priority => j.priority::int) as q
+         where j.state in ('queued', 'running')
+             and not exists (select from forecastd_queue._private_jobs as p where p.key = j.job_id::text)",
+    )
+    .bind(TASK)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(added.rows_affected())
+}

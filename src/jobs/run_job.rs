@@ -1,0 +1,96 @@
+//! One run of a job in a process of its own: what the worker's child does.
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde_json::{Map, Value, json};
+
+use crate::cli::operation::RunJobArgs;
+use crate::config::RecipeConfig;
+use crate::jobs::progress::{self, Message};
+use crate::jobs::train::Past;
+use crate::jobs::{import, publish, tools, train};
+use crate::store::jobs::{self, JobRow, Lease};
+use crate::store::kinds::{JobArguments, JobKind};
+use crate::store::open::Store;
+use crate::store::signing::HeadSigner;
+
+/// Prepares this process: low priority, limited memory, an end with its worker, progress for the worker.
+///
+/// # Errors
+/// When the memory cannot be limited.
+pub fn prepare(arguments: &RunJobArgs) -> anyhow::Result<()> {
+    tools::lower_priority();
+    tools::stop_with_parent();
+    progress::report_to_worker();
+    if let Some(bytes) = arguments.memory_limit_bytes {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        setrlimit(Resource::As, limit).context("the memory cannot be limited")?;
+    }
+    Ok(())
+}
+
+/// Runs the job; its effect and its end are recorded together.
+///
+/// # Errors
+/// When the job is not this run's, or fails; the reason was told to the worker then.
+pub async fn run_job(store: &Store, signer: &HeadSigner, arguments: &RunJobArgs) -> anyhow::Result<()> {
+    let lease = Lease { job_id: arguments.job_id, attempt: arguments.attempt };
+    let outcome = dispatch(store, signer, lease, &arguments.recipe).await;
+    if let Err(error) = &outcome {
+        progress::tell(&Message::Error { error: format!("{error:#}") });
+    }
+    outcome
+}
+
+async fn dispatch(store: &Store, signer: &HeadSigner, lease: Lease, recipe: &RecipeConfig) -> anyhow::Result<()> {
+    let job = jobs::find(&store.pool, lease.job_id).await?.context("there is no such job")?;
+    anyhow::ensure!(
+        job.state == "running" && job.attempts == lease.attempt,
+        "run {} of this job is over; it is {} in run {}",
+        lease.attempt,
+        job.state,
+        job.attempts
+    );
+    let result = match checked(&job)? {
+        JobArguments::Publish(arguments) => {
+            match publish::publish(store, signer, arguments.again, Some(lease)).await? {
+                Some(_) => return Ok(()),
+                None => json!({ "published": null, "reason": "nothing new was recorded since the last publication" }),
+            }
+        }
+        JobArguments::Train(arguments) => {
+            let past = if arguments.walk { Past::Walked } else { Past::Kept };
+            train::train(store, recipe, past, Some(lease)).await?;
+            return Ok(());
+        }
+        JobArguments::Import(arguments) => {
+            let paths: Vec<_> = arguments.paths.iter().map(Into::into).collect();
+            let report = import::import(&store.pool, &paths).await?;
+            anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are in the worker's messages");
+            json!({ "files": report.files, "refused": report.refused.len() })
+        }
+        other => anyhow::bail!("this version cannot run {} jobs", other.kind()),
+    };
+    finish(store, lease, &result).await
+}
+
+fn checked(job: &JobRow) -> anyhow::Result<JobArguments> {
+    let kind: JobKind = job.kind.parse().map_err(|error| anyhow::anyhow!("{:?} {error}", job.kind))?;
+    let none = Map::new();
+    let given = match &job.arguments {
+        Value::Object(given) => given,
+        _ => &none,
+    };
+    JobArguments::read(kind, given).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the arguments of the job cannot be used: {}", errors.join("; "))
+    })
+}
+
+/// Ends a job that had nothing to change, or whose changes are idempotent and done.
+async fn finish(store: &Store, lease: Lease, result: &Value) -> anyhow::Result<()> {
+    let mut transaction = store.pool.begin().await?;
+    jobs::succeed(&mut transaction, lease, result).await?;
+    transaction.commit().await?;
+    Ok(())
+}
