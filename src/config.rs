@@ -13,6 +13,12 @@ use crate::cli::operation::{ScheduleConfig, WorkConfig};
 pub struct Secret(String);
 
 impl Secret {
+    /// Keeps a value from being printed.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
     /// The value itself, for the one place that needs it.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -343,3 +343,4 @@ pub mod store;
 pub mod api;
 
 pub mod serve;
+pub mod work;

@@ -10,11 +10,11 @@ use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, tools, train, transfer, verify};
+use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, run_job, tools, train, transfer, verify};
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
-use forecastd::{serve, telemetry};
+use forecastd::{clock, serve, telemetry, work};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -52,9 +52,19 @@ fn explained(error: &anyhow::Error) -> String {
 
 async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = &cli.store;
+    if let Some(file) = &config.clock_file {
+        clock::rehearse(file.clone());
+    }
+    if let Command::RunJob(arguments) = &cli.command {
+        run_job::prepare(arguments)?;
+    }
     match &cli.command {
         Command::Serve(options) => {
-            serve::serve(store_options(config), options).await?;
+            serve::serve(store_options(config), options, config.clock_file.clone()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Work(options) => {
+            work::work(store_options(config), options, config.clock_file.clone()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::WithPostgres { command } => tools::with_postgres(config, command).await,
@@ -94,6 +104,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
     let store = match &cli.command {
         Command::Import(_) => server.real().await?,
         Command::Train(TrainArgs { simulated: true, .. }) => server.simulated().await?,
+        Command::RunJob(arguments) => server.exact(arguments.simulated).await?,
         _ => server.current().await?,
     };
     let outcome = match &cli.command {
@@ -105,12 +116,13 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             if arguments.low_priority {
                 tools::lower_priority();
             }
-            if arguments.stop_with_parent {
-                tools::stop_with_parent();
-            }
             let past = if arguments.walk { Past::Walked } else { Past::Kept };
-            println!("{}", train::train(&store, &arguments.recipe, past).await?);
+            println!("{}", train::train(&store, &arguments.recipe, past, None).await?);
             Ok(ExitCode::SUCCESS)
+        }
+        Command::RunJob(arguments) => {
+            let signer = HeadSigner::open(&cli.store.data_dir)?;
+            run_job::run_job(&store, &signer, arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
         Command::Replay { sequence } => run_replay(&store, *sequence).await,
@@ -121,6 +133,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         Command::Rate(arguments) => rate::rate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
         Command::Serve(_)
+        | Command::Work(_)
         | Command::WithPostgres { .. }
         | Command::Health { .. }
         | Command::Openapi { .. }
@@ -133,7 +146,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
 
 async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<ExitCode> {
     let signer = HeadSigner::open(&cli.store.data_dir)?;
-    match publish::publish(store, &signer, again).await? {
+    match publish::publish(store, &signer, again, None).await? {
         Some(done) => println!(
             "published {} answers as of {}, ledger head {}:{}",
             done.entries,

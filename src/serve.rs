@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,10 @@ use anyhow::Context;
 use axum::http::HeaderValue;
 use sqlx::postgres::PgListener;
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::api::board::Board;
 use crate::api::router::router;
@@ -20,15 +20,17 @@ use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::{AppState, Settings};
 use crate::clock;
 use crate::config::{RecipeConfig, ServeConfig};
-use crate::jobs::train::{CODE_VERSION, Past};
-use crate::jobs::{import, publish, simulate};
+use crate::jobs::train::CODE_VERSION;
+use crate::jobs::{import, scheduler, simulate, worker};
 use crate::market::instrument::Symbol;
 use crate::market::simulation::PLANTED_SYMBOL;
 use crate::opinion::envelope::Kind;
+use crate::store::arguments::{JobArguments, PublishArguments, TrainArguments};
 use crate::store::ledger::LedgerRow;
 use crate::store::open::{Server, Store, StoreOptions};
 use crate::store::signing::HeadSigner;
-use crate::store::{StoreError, instruments, ledger, models, pool};
+use crate::store::{StoreError, instruments, jobs, ledger, models, pool};
+use crate::work::{self, Place};
 
 /// How long open requests may finish after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -39,7 +41,7 @@ const POLL: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the store cannot be opened, nothing can be published, or the address cannot be bound.
-pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Result<()> {
+pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Option<PathBuf>) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await;
     let listener =
         listener.with_context(|| format!("{} cannot be bound; choose another with --listen", config.listen))?;
@@ -50,20 +52,33 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
     let board = Arc::new(Board::default());
     let address = listener.local_addr()?;
     let http = tokio::spawn(answer(listener, app_state(&store, &board, config)?, stop.clone()));
-    let signer = HeadSigner::open(&data_dir)?;
+    // Made here, if it is missing, and not by two jobs at once.
+    HeadSigner::open(&data_dir)?;
     // What was published before is served at once; imports and trainings that are due may take minutes.
     refresh(&store, &board).await?;
-    let prepared = tokio::select! {
-        outcome = prepare(&server, &store, config, &signer) => outcome,
+    let outcome = tokio::select! {
+        outcome = import_files(&store, config) => outcome,
         _ = stop.changed() => Ok(()),
     };
-    let outcome = match prepared {
+    let outcome = match outcome {
         Ok(()) if !*stop.borrow() => {
-            refresh(&store, &board).await?;
-            greet(&store, &board, address).await?;
-            let walk = tokio::spawn(walk_past(server.url().to_owned(), store.clone(), config.recipe.clone(), data_dir));
+            let queue = pool::connect(&store.url, work::connections(&config.work)).await?;
+            let mut roles = JoinSet::new();
+            if !config.no_work {
+                let place = Place { data_dir, clock_file };
+                let settings = work::settings(&store, &config.work, &config.recipe, place)?;
+                roles.spawn(worker::work(queue.clone(), settings, stop.clone()));
+                roles.spawn(scheduler::keep_schedule(
+                    queue.clone(),
+                    scheduler::scheduled(&config.schedule),
+                    stop.clone(),
+                ));
+            }
+            let asked = ask_for_first_answers(&store, &config.recipe).await?;
+            roles.spawn(greet(store.clone(), Arc::clone(&board), address, asked, stop.clone()));
             let outcome = watch_store(&mut server, &store, &board, stop).await;
-            walk.abort();
+            while roles.join_next().await.is_some() {}
+            queue.close().await;
             outcome
         }
         other => other,
@@ -79,19 +94,34 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
     outcome
 }
 
-/// Imports, trains and publishes what is due.
-async fn prepare(server: &Server, store: &Store, config: &ServeConfig, signer: &HeadSigner) -> anyhow::Result<()> {
-    if !config.import.is_empty() {
-        let report = import::import(&store.pool, &config.import).await?;
-        anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are above");
+async fn import_files(store: &Store, config: &ServeConfig) -> anyhow::Result<()> {
+    if config.import.is_empty() {
+        return Ok(());
     }
-    if is_training_due(store).await? {
-        train_in_child(server.url(), store, &config.recipe, Past::Kept).await?;
-    }
-    if let Some(done) = publish::publish(store, signer, false).await? {
-        tracing::info!("published {} answers as of {}", done.entries, done.as_of);
-    }
+    let report = import::import(&store.pool, &config.import).await?;
+    anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are above");
     Ok(())
+}
+
+/// Asks for what a first or an updated installation needs: a model of this version (the benchmarks, within seconds), a
+/// publication of what came in, and the network with its walk through the past where the model in force has none.
+async fn ask_for_first_answers(store: &Store, recipe: &RecipeConfig) -> anyhow::Result<Option<Uuid>> {
+    let mut transaction = store.pool.begin().await?;
+    let train = |walk: bool| JobArguments::Train(TrainArguments { walk });
+    let mut first = None;
+    if is_training_due(store).await? {
+        first = Some(jobs::ask_unless_queued(&mut transaction, &train(false).new_job(None, "start")).await?);
+    } else {
+        let publish = JobArguments::Publish(PublishArguments::default());
+        jobs::ask_unless_queued(&mut transaction, &publish.new_job(None, "start")).await?;
+    }
+    if recipe.members > 0 && lacks_network(store).await? {
+        let mut walk = train(true).new_job(None, "the network has no record yet");
+        walk.priority += 1;
+        jobs::ask_unless_queued(&mut transaction, &walk).await?;
+    }
+    transaction.commit().await?;
+    Ok(first)
 }
 
 /// Whether there is no model, or only one of another version.
@@ -99,27 +129,6 @@ async fn is_training_due(store: &Store) -> anyhow::Result<bool> {
     let Some(model_id) = models::newest(&store.pool, CODE_VERSION).await? else { return Ok(true) };
     let model = models::find(&store.pool, &model_id).await?;
     Ok(model.is_none_or(|model| model.code_version != CODE_VERSION))
-}
-
-/// Gives the network its record: where the model in force has none, walks through the past while the benchmarks are
-/// served, trains, and publishes what came of it.
-async fn walk_past(url: String, store: Store, recipe: RecipeConfig, data_dir: PathBuf) {
-    let walk = async {
-        if recipe.members == 0 || !lacks_network(&store).await? {
-            return anyhow::Ok(());
-        }
-        tracing::info!("walking through the past to give the network its record; the benchmarks are served meanwhile");
-        train_in_child(&url, &store, &recipe, Past::Walked).await?;
-        if let Some(done) = publish::publish(&store, &HeadSigner::open(&data_dir)?, false).await? {
-            tracing::info!("published {} answers as of {} from the new model", done.entries, done.as_of);
-        }
-        Ok(())
-    };
-    if let Err(error) = walk.await {
-        tracing::warn!(
-            "the benchmarks stay in force: {error:#}; what was walked is kept, `forecastd train --walk` goes on"
-        );
-    }
 }
 
 async fn lacks_network(store: &Store) -> anyhow::Result<bool> {
@@ -144,47 +153,6 @@ async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Sto
         tracing::info!("simulated a market of {} instruments; its answers say \"simulated\": true", market.rows.len());
     }
     Ok(store)
-}
-
-/// Trains in a child process of the same program at low priority: its death leaves serving up.
-async fn train_in_child(url: &str, store: &Store, recipe: &RecipeConfig, past: Past) -> anyhow::Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("train").arg("--low-priority").env("DATABASE_URL", url).stdout(Stdio::null()).kill_on_drop(true);
-    if store.simulated {
-        command.arg("--simulated");
-    }
-    if past == Past::Walked {
-        command.arg("--walk");
-    }
-    let numbers = [
-        ("--members", recipe.members.to_string()),
-        ("--threads", recipe.threads.to_string()),
-        ("--epochs", recipe.epochs.to_string()),
-        ("--sharing", recipe.sharing.as_str().to_owned()),
-        ("--weighting", recipe.weighting.as_str().to_owned()),
-        ("--device", recipe.device.as_str().to_owned()),
-        ("--scenarios", recipe.scenarios.to_string()),
-        ("--seed", recipe.seed.to_string()),
-        ("--equity-premium", recipe.equity_premium.to_string()),
-        ("--cost", recipe.cost.to_string()),
-        ("--impact", recipe.impact.to_string()),
-        ("--precision", recipe.precision.to_string()),
-        ("--dominance-threshold", recipe.dominance_threshold.to_string()),
-        ("--discount", recipe.discount.to_string()),
-        ("--prior-weeks", recipe.prior_weeks.to_string()),
-        ("--policy-temperature", recipe.policy_temperature.to_string()),
-    ];
-    for (name, value) in numbers {
-        command.arg(name).arg(value);
-    }
-    command.arg("--stop-with-parent").stdin(Stdio::piped());
-    let mut child = command.spawn().context("the training process cannot be started")?;
-    // Held open as long as we live: its end tells the child that nobody waits for the model any more.
-    let lifeline = child.stdin.take();
-    let status = child.wait().await?;
-    drop(lifeline);
-    anyhow::ensure!(status.success(), "the training process failed ({status}); its message is above");
-    Ok(())
 }
 
 fn app_state(store: &Store, board: &Arc<Board>, config: &ServeConfig) -> anyhow::Result<AppState> {
@@ -241,7 +209,12 @@ async fn watch_store(
     let outcome = loop {
         tokio::select! {
             _ = stop.changed() => break Ok(()),
-            error = server.ended() => break Err(anyhow::Error::from(error).context("the store stopped by itself")),
+            error = server.ended() => {
+                tracing::error!("the store stopped by itself and is started again: {error}");
+                if let Err(error) = server.restart().await {
+                    break Err(anyhow::Error::from(error).context("the store stopped by itself and does not start again"));
+                }
+            }
             _ = listener.recv() => {}
             () = tokio::time::sleep(POLL) => {}
         }
@@ -263,13 +236,45 @@ async fn refresh_if_newer(store: &Store, board: &Board) -> Result<(), StoreError
     Ok(())
 }
 
-async fn greet(store: &Store, board: &Board, address: SocketAddr) -> anyhow::Result<()> {
+/// Tells what is served as soon as there is something, or why there is nothing.
+async fn greet(
+    store: Store,
+    board: Arc<Board>,
+    address: SocketAddr,
+    first: Option<Uuid>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut swapped = board.subscribe();
+    let mut told = false;
+    while board.load().sequence() == 0 {
+        tokio::select! {
+            _ = swapped.changed() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = stop.wait_for(|stopped| *stopped) => return,
+        }
+        let Some(job_id) = first.filter(|_| !told) else { continue };
+        if let Ok(Some(job)) = jobs::find(&store.pool, job_id).await
+            && job.state == "failed"
+        {
+            let why = job.error.unwrap_or_default();
+            tracing::error!(
+                "there are no answers, because the training failed: {why}; mend it and restart, or `forecastd train`"
+            );
+            told = true;
+        }
+    }
+    if let Err(error) = introduce(&store, &board, address).await {
+        tracing::debug!("the greeting has no example: {error}");
+    }
+}
+
+async fn introduce(store: &Store, board: &Board, address: SocketAddr) -> Result<(), StoreError> {
     let symbols = instruments::symbols(&store.pool).await?;
     let favourite = if store.simulated { PLANTED_SYMBOL } else { "BABA" };
     let symbol = symbols.iter().find(|s| s.as_str() == favourite).or(symbols.first());
     let symbol = symbol.map_or(favourite, Symbol::as_str);
     let kind = if store.simulated { "simulated instruments" } else { "instruments" };
-    println!("forecastd {} serves {} {kind} at http://{address}", crate::jobs::train::CODE_VERSION, symbols.len());
+    println!("forecastd {} serves {} {kind} at http://{address}", CODE_VERSION, symbols.len());
     println!("ledger head: {}\ntry:", board.load().sequence());
     println!("  curl http://{address}/signal/{symbol}");
     println!("  curl http://{address}/rating/{symbol}");
@@ -278,7 +283,10 @@ async fn greet(store: &Store, board: &Board, address: SocketAddr) -> anyhow::Res
 }
 
 /// Turns true at SIGINT or SIGTERM.
-fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+///
+/// # Errors
+/// When the system does not let us hear them.
+pub fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -172,9 +172,6 @@ pub struct TrainArgs {
     /// Leave the processor to others who want it
     #[arg(long)]
     pub low_priority: bool,
-    /// End when the standard input ends
-    #[arg(long, hide = true)]
-    pub stop_with_parent: bool,
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,

@@ -97,7 +97,8 @@ pub async fn run(pool: &PgPool, lease: Lease, settings: &ChildSettings, mut stop
     };
     drop(lifeline);
     let _ = reader.await;
-    judge(pool, lease, status, heard.borrow().error.clone(), settings).await
+    let said = heard.borrow().error.clone();
+    judge(pool, lease, status, said, settings).await
 }
 
 /// What a child has said so far.

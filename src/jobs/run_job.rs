@@ -9,8 +9,9 @@ use crate::config::RecipeConfig;
 use crate::jobs::progress::{self, Message};
 use crate::jobs::train::Past;
 use crate::jobs::{import, publish, tools, train};
+use crate::store::arguments::JobArguments;
 use crate::store::jobs::{self, JobRow, Lease};
-use crate::store::kinds::{JobArguments, JobKind};
+use crate::store::kinds::JobKind;
 use crate::store::open::Store;
 use crate::store::signing::HeadSigner;
 

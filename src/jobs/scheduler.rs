@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use crate::cli::operation::ScheduleConfig;
 use crate::clock;
 use crate::market::schedule::Schedule;
+use crate::store::arguments::{JobArguments, PruneArguments, PublishArguments, TrainArguments};
 use crate::store::jobs::{self, NewJob};
-use crate::store::kinds::{JobArguments, PruneArguments, PublishArguments, TrainArguments};
 use crate::store::{StoreError, queue, schedules};
 
 /// How often the schedules are looked at.

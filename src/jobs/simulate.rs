@@ -23,13 +23,18 @@ pub fn market(seed: u64) -> SimulatedMarket {
     simulate(SimulationOptions { seed, instruments: INSTRUMENTS, sessions: SESSIONS, last_day })
 }
 
-/// Records a simulated market in one transaction.
+/// Records a simulated market in one transaction, unless there is one already.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached or holds real data.
 pub async fn record(store: &Store, market: &SimulatedMarket) -> Result<(), StoreError> {
     pool::claim(&store.pool, true).await?;
     let mut transaction = store.pool.begin().await?;
+    pool::lock_ledger(&mut transaction).await?;
+    // Another instance that starts now may have been faster.
+    if instruments::any(&store.pool).await? {
+        return Ok(());
+    }
     let recorded_at = pool::begin_recording(&mut transaction).await?;
     for rows in &market.rows {
         let symbol = &rows.instrument.symbol;

@@ -90,6 +90,7 @@ pub enum EmbeddedError {
 pub struct Embedded {
     cluster: Cluster,
     socket: SocketDir,
+    durable: bool,
     watchdog: Child,
     /// Our end of the watchdog's standard input.
     lifeline: Option<ChildStdin>,
@@ -107,16 +108,31 @@ impl Embedded {
         let cluster = opening.await.map_err(std::io::Error::other)??;
         let socket = SocketDir::create(&cluster)?;
         let (watchdog, lifeline) = spawn(&cluster, socket.path(), durable)?;
-        let mut embedded = Self { cluster, socket, watchdog, lifeline };
+        let mut embedded = Self { cluster, socket, durable, watchdog, lifeline };
+        embedded.settle().await?;
+        Ok(embedded)
+    }
+
+    /// Starts Postgres again after it has ended by itself, on the same folder and socket.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`]; the folder's data is unharmed in every case.
+    pub async fn restart(&mut self) -> Result<(), EmbeddedError> {
+        (self.watchdog, self.lifeline) = spawn(&self.cluster, self.socket.path(), self.durable)?;
+        self.settle().await
+    }
+
+    /// Waits until Postgres takes connections; what a crashed one left behind may keep it from starting for a moment.
+    async fn settle(&mut self) -> Result<(), EmbeddedError> {
         let begun = Instant::now();
-        while let Err(error) = embedded.wait_until_ready().await {
+        while let Err(error) = self.wait_until_ready().await {
             if !matches!(error, EmbeddedError::Ended { .. }) || begun.elapsed() > RESTART_PATIENCE {
                 return Err(error);
             }
             sleep(Duration::from_millis(100)).await;
-            (embedded.watchdog, embedded.lifeline) = spawn(&embedded.cluster, embedded.socket.path(), durable)?;
+            (self.watchdog, self.lifeline) = spawn(&self.cluster, self.socket.path(), self.durable)?;
         }
-        Ok(embedded)
+        Ok(())
     }
 
     /// The address of a database of this server, for sqlx and psql alike.
@@ -125,7 +141,7 @@ impl Embedded {
         self.socket.url(database)
     }
 
-    /// Returns when Postgres has ended without being asked to, which a service cannot outlive.
+    /// Returns when Postgres has ended without being asked to, which [`Embedded::restart`] mends.
     ///
     /// # Errors
     /// Always [`EmbeddedError::Ended`], or [`EmbeddedError::Process`] where it cannot be watched.

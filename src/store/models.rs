@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
 use crate::market::bar::Day;
+use crate::store::arguments::{JobArguments, PublishArguments};
 use crate::store::jobs::{self, Lease};
-use crate::store::kinds::{JobArguments, PublishArguments};
 use crate::store::{StoreError, comparisons, hash_column};
 
 /// A model as stored.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::clock;
 use crate::store::cluster::{ClusterError, USER};
 use crate::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
 use crate::store::programs::SearchPath;
@@ -75,6 +76,9 @@ pub enum OpenError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A rehearsed time was about to meet real answers.
+    #[error("--clock-file rehearses operation on a simulated market; this store holds real data, or none yet")]
+    Clock,
     /// The address cannot be read.
     #[error("DATABASE_URL is not a Postgres address (postgres://user:password@host/database)")]
     Address,
@@ -126,6 +130,14 @@ impl Server {
         self.open(self.url.clone(), false).await
     }
 
+    /// Opens the database that the address names, as what it is said to be.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the server does not answer or the database holds the other kind.
+    pub async fn exact(&self, simulated: bool) -> Result<Store, OpenError> {
+        self.open(self.url.clone(), simulated).await
+    }
+
     /// Opens the simulated market's database, made beside the real one where it is missing.
     ///
     /// # Errors
@@ -161,6 +173,17 @@ impl Server {
         }
     }
 
+    /// Starts the embedded server again after it ended by itself; its address stays the same.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it does not start.
+    pub async fn restart(&mut self) -> Result<(), OpenError> {
+        match self.embedded.as_mut() {
+            Some(embedded) => Ok(embedded.restart().await?),
+            None => Ok(()),
+        }
+    }
+
     /// Stops the embedded server, if it is ours.
     ///
     /// # Errors
@@ -179,6 +202,9 @@ impl Server {
             pool::claim(&connections, simulated).await?;
         } else if pool::simulated(&connections).await? == Some(true) {
             return Err(StoreError::Mixed { simulated: true }.into());
+        }
+        if clock::is_rehearsed() && !simulated {
+            return Err(OpenError::Clock);
         }
         Ok(Store { pool: connections, simulated, url })
     }

@@ -29,7 +29,7 @@ pub async fn migrate(url: &str) -> Result<(), StoreError> {
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;
     let owner =
-        PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options(url)?).await?;
+        PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options(url)?).await?;
     let queue = queue::migrate(&owner).await;
     owner.close().await;
     queue
@@ -49,7 +49,11 @@ pub async fn ensure_database(url: &str, maintenance_url: &str) -> Result<(), Sto
     if !found {
         // A database name cannot be a parameter; quoting doubles every quotation mark in it.
         let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
-        connection.execute(sqlx::AssertSqlSafe(statement)).await?;
+        match connection.execute(sqlx::AssertSqlSafe(statement)).await {
+            // Another program that starts now made it meanwhile.
+            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
+            outcome => drop(outcome?),
+        }
     }
     connection.close().await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use graphile_worker::WorkerUtils;
 use serde_json::json;
-use sqlx::{Connection, Executor, PgConnection, PgPool};
+use sqlx::{Executor, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::store::StoreError;
@@ -34,17 +34,16 @@ begin
 end
 $$";
 
-/// Brings the library's tables up to date with the rights of their owner.
+/// Brings the library's tables up to date with the rights of their owner; the pool has two connections at least.
 ///
 /// # Errors
 /// [`StoreError`] when the server cannot be reached or refuses.
 pub async fn migrate(owner: &PgPool) -> Result<(), StoreError> {
-    let utils = WorkerUtils::new(owner.clone(), SCHEMA.to_owned());
-    utils.migrate().await.map_err(|error| StoreError::Queue(error.to_string()))?;
-    let mut connection = owner.acquire().await?;
-    let mut transaction = connection.begin().await?;
+    let mut transaction = owner.begin().await?;
     // Two programs that start at once would collide over the same catalogue rows.
     transaction.execute("select pg_advisory_xact_lock(29099034600989187)").await?;
+    let utils = WorkerUtils::new(owner.clone(), SCHEMA.to_owned());
+    utils.migrate().await.map_err(|error| StoreError::Queue(error.to_string()))?;
     transaction.execute(RIGHTS).await?;
     transaction.commit().await?;
     Ok(())
