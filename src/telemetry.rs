@@ -8,12 +8,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 
-/// Starts writing messages. Call once.
+/// Starts writing messages. Call once. Libraries are heard from warnings on; what the queue says of a job, the worker says
+/// better.
 ///
 /// # Errors
 /// When the filter cannot be read, or messages are already being written.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{filter},sqlx=warn,hyper=warn"))?;
+    let filter = EnvFilter::try_new(format!("{filter},sqlx=warn,hyper=warn,graphile_worker=warn,graphile_worker_migrations=warn"))?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {
