@@ -59,8 +59,8 @@ pub enum EmbeddedError {
     /// The process could not be started or watched.
     #[error("cannot run PostgreSQL: {0}")]
     Process(#[from] std::io::Error),
-    /// It ended before it answered.
-    #[error("PostgreSQL ended ({status}) before it answered; the end of {log}:\n{tail}", log = log.display())]
+    /// It ended without being asked to.
+    #[error("PostgreSQL ended by itself ({status}); the end of {log}:\n{tail}", log = log.display())]
     Ended {
         /// Its exit status.
         status: ExitStatus,
