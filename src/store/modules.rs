@@ -1,6 +1,7 @@
 //! The parts of the store; listed here because the list of the crate would grow too long.
 
 pub mod account;
+pub mod arguments;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;
@@ -17,6 +18,7 @@ pub mod imports;
 pub mod instruments;
 pub mod jobs;
 pub mod keys;
+pub mod kinds;
 pub mod ledger;
 pub mod leftover;
 pub mod models;
