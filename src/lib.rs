@@ -36,6 +36,7 @@ pub mod market {
 /// The command line: what can be asked, with examples.
 pub mod cli {
     pub mod commands;
+    pub mod jobs;
     pub mod keys;
     pub mod research;
 }

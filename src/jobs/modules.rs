@@ -3,6 +3,9 @@
 pub mod evaluate;
 pub mod evaluation_report;
 pub mod import;
+pub mod job_commands;
+pub mod job_tables;
+pub mod job_watch;
 pub mod keys;
 pub mod market_value_spots;
 pub mod moment;
