@@ -99,7 +99,8 @@ async fn cancel(pool: &PgPool, id: Uuid, json: bool) -> anyhow::Result<ExitCode>
     let row = jobs::cancel(pool, id).await?.with_context(|| unknown(id))?;
     let job = with_attempts(pool, row).await?;
     let state = job.summary.state.clone();
-    anyhow::ensure!(matches!(state.as_str(), "cancelled" | "running"), "{}", job_tables::ending(&job.summary));
+    let can_be = matches!(state.as_str(), "cancelled" | "running");
+    anyhow::ensure!(can_be, "it is too late to cancel: {}", job_tables::ending(&job.summary));
     if json {
         return print_json(&job);
     }
