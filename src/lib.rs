@@ -37,6 +37,7 @@ pub mod market {
 /// The command line: what can be asked, with examples.
 pub mod cli {
     pub mod commands;
+    pub mod jobs;
     pub mod keys;
     pub mod operation;
     pub mod research;

@@ -10,7 +10,9 @@ use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, run_job, tools, train, transfer, verify};
+use forecastd::jobs::{
+    evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, tools, train, transfer, verify,
+};
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -131,6 +133,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         Command::Transfer(arguments) => transfer::transfer(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Payoffs(arguments) => payoffs::payoffs(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Rate(arguments) => rate::rate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Jobs(arguments) => job_commands::run(&store.pool, arguments).await,
         Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
         Command::Serve(_)
         | Command::Work(_)

@@ -14,7 +14,9 @@ use crate::config::LogFormat;
 /// # Errors
 /// When the filter cannot be read, or messages are already being written.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{filter},sqlx=warn,hyper=warn,graphile_worker=warn,graphile_worker_migrations=warn"))?;
+    let filter = EnvFilter::try_new(format!(
+        "{filter},sqlx=warn,hyper=warn,graphile_worker=warn,graphile_worker_migrations=warn"
+    ))?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {

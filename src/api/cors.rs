@@ -17,10 +17,12 @@ pub fn preflight(request: &Request, allowed: &[HeaderValue]) -> Option<Response>
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     let answer = response.headers_mut();
-    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, DELETE"));
     answer.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, if-none-match, if-modified-since, x-request-id"),
+        HeaderValue::from_static(
+            "authorization, content-type, idempotency-key, if-none-match, if-modified-since, x-request-id",
+        ),
     );
     answer.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
     Some(response)

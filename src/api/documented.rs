@@ -11,7 +11,7 @@ use crate::api::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::api::problem_type::ProblemType;
 
 /// Operations whose answers carry validators and may be asked for conditionally.
-const CONDITIONAL: [&str; 25] = [
+const CONDITIONAL: [&str; 27] = [
     "find_signal",
     "list_signals",
     "find_rating",
@@ -34,6 +34,8 @@ const CONDITIONAL: [&str; 25] = [
     "find_ledger_head",
     "list_models",
     "find_model",
+    "list_jobs",
+    "find_job",
     "show_openapi_json",
     "show_openapi_yaml",
     "show_index",
@@ -95,6 +97,12 @@ fn problems(operation: &str) -> Vec<ProblemType> {
         "list_instruments" | "list_ledger_entries" | "find_ledger_head" | "list_models" => &[P::InvalidRequest],
         "find_instrument" | "find_prices" | "find_ledger_entry" | "find_model" => {
             &[P::MalformedRequest, P::NotFound, P::InvalidRequest]
+        }
+        "list_jobs" => &[P::Forbidden, P::InvalidRequest],
+        "find_job" => &[P::MalformedRequest, P::Forbidden, P::UnknownJob, P::InvalidRequest],
+        "cancel_job" => &[P::MalformedRequest, P::Forbidden, P::UnknownJob, P::JobOver, P::InvalidRequest],
+        "ask_for_job" => {
+            &[P::MalformedRequest, P::Forbidden, P::BodyTooLarge, P::UnsupportedMediaType, P::InvalidRequest]
         }
         "post_prices" => &[
             P::MalformedRequest,

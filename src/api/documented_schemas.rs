@@ -28,10 +28,11 @@ const PAGES: [(&str, &str); 6] = [
 ];
 /// Schemas some of whose fields may be left out; everywhere else an absent value is written as `null`. Parts of a model are
 /// served as the code version that trained it stored them.
-const WITH_OPTIONAL_FIELDS: [&str; 14] = [
+const WITH_OPTIONAL_FIELDS: [&str; 15] = [
     "Problem",
     "FieldError",
     "PricesToPost",
+    "JobToPost",
     "RowToPost",
     "Canary",
     "GroupPermutation",

@@ -47,7 +47,8 @@ impl Modify for KeyScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.description = Some(
-            "A key made by `forecastd keys create --scope ingest`. Reading needs one only where the operator says so."
+            "A key made by `forecastd keys create --scope ingest` (to write) or `--scope operate` (for jobs). Reading \
+             needs one only where the operator says so."
                 .into(),
         );
         openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));

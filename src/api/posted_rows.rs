@@ -70,7 +70,7 @@ pub fn read(bytes: &[u8], newest: Day) -> Result<Posted, Problem> {
 }
 
 /// The message of the reader names line and column and, of the content, at most the name of a field.
-fn malformed(error: serde_json::Error) -> Problem {
+pub(crate) fn malformed(error: serde_json::Error) -> Problem {
     let detail: String = format!("the body cannot be read: {error}").chars().take(200).collect();
     Problem::new(ProblemType::MalformedRequest, detail)
 }

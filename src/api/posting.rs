@@ -122,7 +122,8 @@ pub async fn post_prices(
     Ok(Json(PostAnswer { inserted: recorded.inserted, revised: recorded.revised, unchanged: recorded.unchanged }))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the body calls itself JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }

@@ -22,12 +22,16 @@ pub enum ProblemType {
     UnknownSymbol,
     /// No model of that name.
     UnknownModel,
+    /// No job of that name.
+    UnknownJob,
     /// The ledger begins later.
     BeforeLedger,
     /// The address knows other methods.
     MethodNotAllowed,
     /// Simulated and real prices never mix.
     SimulatedMarket,
+    /// The job has ended.
+    JobOver,
     /// The body is too large.
     BodyTooLarge,
     /// The address is too long.
@@ -50,16 +54,18 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All kinds, by status.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::MalformedRequest,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::UnknownSymbol,
         Self::UnknownModel,
+        Self::UnknownJob,
         Self::BeforeLedger,
         Self::MethodNotAllowed,
         Self::SimulatedMarket,
+        Self::JobOver,
         Self::BodyTooLarge,
         Self::AddressTooLong,
         Self::UnsupportedMediaType,
@@ -80,9 +86,11 @@ impl ProblemType {
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::UnknownSymbol => (StatusCode::NOT_FOUND, "unknown-symbol", "Unknown symbol"),
             Self::UnknownModel => (StatusCode::NOT_FOUND, "unknown-model", "Unknown model"),
+            Self::UnknownJob => (StatusCode::NOT_FOUND, "unknown-job", "Unknown job"),
             Self::BeforeLedger => (StatusCode::NOT_FOUND, "before-ledger", "Before the ledger begins"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::SimulatedMarket => (StatusCode::CONFLICT, "simulated-market", "Simulated market"),
+            Self::JobOver => (StatusCode::CONFLICT, "job-over", "Job is over"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
             Self::AddressTooLong => (StatusCode::URI_TOO_LONG, "address-too-long", "Address too long"),
             Self::UnsupportedMediaType => {
@@ -156,11 +164,13 @@ impl ProblemType {
             Self::UnknownModel => {
                 "No model of this name is kept here; `near` lists names that look alike and `/models` all of them."
             }
+            Self::UnknownJob => "No job of this name was ever asked for here; `/jobs` lists all of them.",
             Self::BeforeLedger => {
                 "Answers of that day were never published; `first_day` is the first that can be asked for."
             }
             Self::MethodNotAllowed => "The address exists; the header `Allow` lists its methods.",
             Self::SimulatedMarket => "This store holds a simulated market and takes no real prices.",
+            Self::JobOver => "The job has ended, well or not; only one that waits or runs can be cancelled.",
             Self::BodyTooLarge => "The body is larger than accepted. Send it in parts.",
             Self::AddressTooLong => {
                 "The address with its query is longer than accepted. Ask for fewer symbols at once."

@@ -16,7 +16,7 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
-    forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices, processes,
+    forecasts, frame, health, index, instruments, jobs, ledger, models, posting, predictabilities, prices, processes,
     rankings, ranks, ratings, responses, signals,
 };
 
@@ -80,6 +80,15 @@ fn from_store() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::find_ledger_entry))
         .routes(routes!(models::list_models))
         .routes(routes!(models::find_model))
+        .merge(of_jobs())
+}
+
+/// Jobs, whose bodies are short.
+fn of_jobs() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(jobs::list_jobs, jobs::ask_for_job))
+        .routes(routes!(jobs::find_job, jobs::cancel_job))
+        .layer(DefaultBodyLimit::max(jobs::BODY_MAX_BYTES))
 }
 
 /// Holds a place among the requests that ask the store while one runs.

@@ -6,7 +6,7 @@ pub const OPINIONS: &str = "opinions";
 pub const HISTORY: &str = "history";
 /// The hash-chained record of everything that was published.
 pub const LEDGER: &str = "ledger";
-/// Models, health, documentation, pages.
+/// Jobs, models, health, documentation, pages.
 pub const OPERATION: &str = "operation";
 
 /// Each group with its description.
@@ -14,5 +14,5 @@ pub const ALL: [(&str, &str); 4] = [
     (OPINIONS, "Signals, ratings, rankings, ranks, forecasts and verdicts, as published in the ledger"),
     (HISTORY, "What is known of instruments and prices"),
     (LEDGER, "The append-only, hash-chained record of every opinion"),
-    (OPERATION, "Models, health, documentation and pages for people"),
+    (OPERATION, "Jobs, models, health, documentation and pages for people"),
 ];

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::jobs::JobsArgs;
 use crate::cli::keys::KeysCommand;
 use crate::cli::operation::{RunJobArgs, WorkArgs};
 use crate::cli::research::{EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
@@ -124,6 +125,11 @@ Example:
   forecastd keys list"
     )]
     Keys(KeysCommand),
+    /// List, show, ask for and cancel jobs, which a running `serve` or `work` does
+    #[command(after_help = "Examples:
+  forecastd jobs list --state failed
+  forecastd jobs run train --wait")]
+    Jobs(JobsArgs),
     /// Print the OpenAPI description of the HTTP interface
     #[command(after_help = "Example:
   forecastd openapi --format json > openapi.json")]

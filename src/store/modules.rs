@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod arguments;
+pub mod asking;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;

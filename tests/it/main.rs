@@ -7,6 +7,8 @@ mod architecture;
 mod comparisons;
 mod http;
 mod imports;
+mod jobs;
+mod jobs_http;
 mod ledger;
 mod models;
 mod program;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forecastd::jobs::simulate;
 use forecastd::market::simulation::SimulatedMarket;
 use forecastd::store::open::Store;
-use forecastd::store::pool;
+use forecastd::store::{pool, queue};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 
@@ -57,6 +57,7 @@ async fn open(options: PgPoolOptions, connect: PgConnectOptions, simulated: bool
     let pool = as_service.connect_with(connect.clone()).await.unwrap();
     pool::claim(&pool, simulated).await.unwrap();
     let owner = options.max_connections(2).connect_with(connect).await.unwrap();
+    queue::migrate(&owner).await.unwrap();
     Opened { store: Store { pool, simulated, url: String::new() }, owner }
 }
 
