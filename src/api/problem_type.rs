@@ -157,7 +157,7 @@ impl ProblemType {
                 "No model of this name is kept here; `near` lists names that look alike and `/models` all of them."
             }
             Self::BeforeLedger => {
-                "Answers of that day were never published; `first_day` is the first that can be asked for."
+                "Answers of that day were never published, or never backfilled; `first_day` is the first that can be asked for."
             }
             Self::MethodNotAllowed => "The address exists; the header `Allow` lists its methods.",
             Self::SimulatedMarket => "This store holds a simulated market and takes no real prices.",

@@ -1,6 +1,7 @@
 //! The parts of the store; listed here because the list of the crate would grow too long.
 
 pub mod account;
+pub mod backfill;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::opinion::chain::Chain;
 use crate::store::cluster::{ClusterError, USER};
 use crate::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
 use crate::store::programs::SearchPath;
@@ -46,6 +47,19 @@ pub struct Store {
     pub simulated: bool,
     /// Its address; may hold a password.
     pub url: String,
+    /// The chain that `pool` reads and writes; all other tables are the same for both.
+    pub chain: Chain,
+}
+
+impl Store {
+    /// The same store on a chain, with connections of its own unless it is on it already.
+    #[must_use]
+    pub fn on(&self, chain: Chain) -> Self {
+        if self.chain == chain {
+            return self.clone();
+        }
+        Self { pool: pool::on_chain(&self.pool, chain), simulated: self.simulated, url: self.url.clone(), chain }
+    }
 }
 
 /// Why the store could not be opened.
@@ -180,7 +194,7 @@ impl Server {
         } else if pool::simulated(&connections).await? == Some(true) {
             return Err(StoreError::Mixed { simulated: true }.into());
         }
-        Ok(Store { pool: connections, simulated, url })
+        Ok(Store { pool: connections, simulated, url, chain: Chain::Live })
     }
 }
 
