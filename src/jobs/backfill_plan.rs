@@ -122,9 +122,10 @@ fn sessions_of(range: &BackfillRange, known: &[(usize, Day)]) -> anyhow::Result<
 fn planned(sessions: &[Day], range: &BackfillRange, spans: &[Span]) -> Vec<PlannedDay> {
     let (every, retrain_every) = (range.every as usize, range.retrain_every as usize);
     let answered = |day: Day| spans.iter().any(|span| span.holds(day));
-    let decides = |i: usize| i % every == 0 || (i > 0 && answered(sessions[i - 1]));
+    let decides = |i: usize| i.is_multiple_of(every) || (i > 0 && answered(sessions[i - 1]));
     let day = |(i, as_of): (usize, Day)| {
-        let next = sessions.iter().enumerate().skip(i + 1).find(|(k, _)| k % every == 0).map(|(_, next)| *next);
+        let next =
+            sessions.iter().enumerate().skip(i + 1).find(|(k, _)| k.is_multiple_of(every)).map(|(_, next)| *next);
         let taken = spans.iter().map(|span| span.first_day).find(|first| *first > as_of);
         let end = [next, taken].into_iter().flatten().min().and_then(|end| end.pred_opt());
         let fit_on = sessions[i / retrain_every * retrain_every];
