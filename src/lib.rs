@@ -264,6 +264,7 @@ pub mod forecast {
 /// What is said: the answers, as they stand in the ledger.
 pub mod opinion {
     pub mod canonical;
+    pub mod chain;
     pub mod envelope;
     pub mod explanation;
     pub mod forecast;

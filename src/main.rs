@@ -4,15 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use forecastd::cli::commands::{Cli, Command, TrainArgs};
+use forecastd::cli::commands::{CheckedChains, Cli, Command, TrainArgs};
 use forecastd::cli::keys::KeysCommand;
+use forecastd::cli::research::BackfillArgs;
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
 use forecastd::jobs::{
-    evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, tools, train, transfer, verify,
+    backfill, evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, tools, train, transfer, verify,
 };
+use forecastd::opinion::chain::Chain;
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -127,8 +129,9 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             run_job::run_job(&store, &signer, arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
-        Command::Replay { sequence } => run_replay(&store, *sequence).await,
-        Command::Verify { expect } => run_verify(cli, &store, *expect).await,
+        Command::Backfill(arguments) => run_backfill(cli, &store, arguments).await,
+        Command::Replay { sequence, chain } => run_replay(&store.on(*chain), *sequence).await,
+        Command::Verify { expect, chain } => run_verify(cli, &store, *expect, *chain).await,
         Command::Evaluate(arguments) => evaluate::evaluate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Transfer(arguments) => transfer::transfer(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Payoffs(arguments) => payoffs::payoffs(&store, arguments).await.map(|()| ExitCode::SUCCESS),
@@ -162,6 +165,18 @@ async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+async fn run_backfill(cli: &Cli, store: &Store, arguments: &BackfillArgs) -> anyhow::Result<ExitCode> {
+    let signer = HeadSigner::open(&cli.store.data_dir)?;
+    let done = backfill::backfill(store, &signer, arguments, None).await?;
+    match done.head {
+        Some(head) => {
+            println!("backfilled {} days, {} answers, head of the backfilled chain {head}", done.days, done.answers)
+        }
+        None => println!("nothing was written: these days are backfilled already"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn run_replay(store: &Store, sequence: i64) -> anyhow::Result<ExitCode> {
     match replay(store, sequence).await? {
         Replay::Same(bytes) => {
@@ -176,12 +191,23 @@ async fn run_replay(store: &Store, sequence: i64) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn run_verify(cli: &Cli, store: &Store, entry: Option<(i64, [u8; 32])>) -> anyhow::Result<ExitCode> {
+async fn run_verify(
+    cli: &Cli,
+    store: &Store,
+    mut entry: Option<(i64, [u8; 32])>,
+    checked: CheckedChains,
+) -> anyhow::Result<ExitCode> {
     let public_key = HeadSigner::existing(&cli.store.data_dir)?.map(|s| s.public_key());
-    let head = verify::verify(&store.pool, verify::Expectations { entry, public_key }).await?;
-    match head.sequence {
-        0 => println!("the ledger is empty; nothing was published yet"),
-        sequence => println!("ledger verified: {sequence}:{}", hex::encode(head.hash)),
+    for chain in checked.chains() {
+        let expect = verify::Expectations { entry: entry.take(), public_key };
+        let head = verify::verify_on(*chain, &store.on(*chain).pool, expect).await?;
+        match (chain, head.sequence) {
+            (Chain::Live, 0) => println!("the ledger is empty; nothing was published yet"),
+            (Chain::Live, sequence) => println!("ledger verified: {sequence}:{}", hex::encode(head.hash)),
+            (Chain::Backfill, 0) if checked == CheckedChains::All => {}
+            (Chain::Backfill, 0) => println!("the backfilled chain is empty"),
+            (Chain::Backfill, sequence) => println!("backfilled chain verified: {sequence}:{}", hex::encode(head.hash)),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use utoipa::IntoParams;
-use utoipa::openapi::schema::{Object, ObjectBuilder};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use crate::api::condition::Condition;
 use crate::api::parameters::{self, Parameters};
@@ -15,6 +15,7 @@ use crate::api::snapshot::EXPLANATION;
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
+use crate::opinion::chain::Chain;
 use crate::opinion::schemas;
 
 /// Opinions a page holds unless asked otherwise.
@@ -22,11 +23,11 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Opinions a page holds at most.
 pub const PAGE_MAX: usize = 1000;
 
-const OF_ONE: [&str; 5] = ["horizon", "as_of", "fields", "explain", "wait"];
-const OF_MANY: [&str; 8] = ["horizon", "symbols", "limit", "cursor", "fields", "explain", "as_of", "wait"];
+const OF_ONE: [&str; 6] = ["horizon", "as_of", "chain", "fields", "explain", "wait"];
+const OF_MANY: [&str; 9] = ["horizon", "symbols", "limit", "cursor", "fields", "explain", "as_of", "chain", "wait"];
 
 /// What an opinion that has one form for all horizons is asked by.
-pub const COMMON: [&str; 4] = ["as_of", "fields", "explain", "wait"];
+pub const COMMON: [&str; 5] = ["as_of", "chain", "fields", "explain", "wait"];
 
 /// Which opinions.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,11 +54,20 @@ impl Selection {
     }
 }
 
+/// A day of the past, and the chain that is to answer for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastDay {
+    /// The day.
+    pub day: Day,
+    /// As it was at the end of the day, or as backfilled for it.
+    pub chain: Chain,
+}
+
 /// What stands beside the selection.
 #[derive(Debug, Clone)]
 pub struct Circumstances {
-    /// From the ledger as it was at the end of this day.
-    pub as_of: Option<Day>,
+    /// From the ledger as of this day.
+    pub as_of: Option<PastDay>,
     /// Hold the request so long for a change.
     pub wait: Option<Duration>,
     /// What the client has already.
@@ -158,7 +168,12 @@ pub fn read(parameters: &mut Parameters, parts: &Parts) -> (Selection, Circumsta
         }
         selection.explain |= named;
     }
-    let as_of = parameters.take("as_of", parameters::day);
+    let day = parameters.take("as_of", parameters::day);
+    let chain = parameters.take("chain", str::parse::<Chain>).unwrap_or_default();
+    if !chain.is_live() && !parameters.has("as_of") {
+        parameters.refuse("chain", "backfill stands beside as_of only: what is served now is live");
+    }
+    let as_of = day.map(|day| PastDay { day, chain });
     let wait = parameters.take("wait", parameters::wait);
     if as_of.is_some() && wait.is_some() {
         parameters.refuse("wait", "cannot stand beside as_of: the past does not change");
@@ -174,9 +189,13 @@ pub struct OneParameters {
     /// How far the opinion looks ahead; `4w` unless given.
     #[param(schema_with = horizon)]
     horizon: Option<String>,
-    /// Answer from the ledger as it was at the end of this day (UTC).
+    /// Answer from the ledger as it was at the end of this day (UTC); with `chain=backfill` from the newest backfilled
+    /// decision on or before it.
     #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
     as_of: Option<String>,
+    /// `live` unless given; `backfill` answers from the chain of past days that were written afterwards. Only beside `as_of`.
+    #[param(schema_with = chain)]
+    chain: Option<String>,
     /// Comma-separated names of the fields wanted; all unless given.
     #[param(example = "action,price")]
     fields: Option<String>,
@@ -193,9 +212,13 @@ pub struct OneParameters {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only the documentation reads the fields")]
 pub struct CommonParameters {
-    /// Answer from the ledger as it was at the end of this day (UTC).
+    /// Answer from the ledger as it was at the end of this day (UTC); with `chain=backfill` from the newest backfilled
+    /// decision on or before it.
     #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
     as_of: Option<String>,
+    /// `live` unless given; `backfill` answers from the chain of past days that were written afterwards. Only beside `as_of`.
+    #[param(schema_with = chain)]
+    chain: Option<String>,
     /// Comma-separated names of the fields wanted; all unless given.
     #[param(example = "as_of,ledger")]
     fields: Option<String>,
@@ -230,12 +253,23 @@ pub struct ManyParameters {
     /// With the numbers that decided and one plain sentence, where the opinions have them; `false` unless given.
     #[param(example = true)]
     explain: Option<bool>,
-    /// Answer from the ledger as it was at the end of this day (UTC).
+    /// Answer from the ledger as it was at the end of this day (UTC); with `chain=backfill` from the newest backfilled
+    /// decision on or before it.
     #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
     as_of: Option<String>,
+    /// `live` unless given; `backfill` answers from the chain of past days that were written afterwards. Only beside `as_of`.
+    #[param(schema_with = chain)]
+    chain: Option<String>,
     /// With `If-None-Match`: hold the request until the answer changes, at most so many seconds (0s to 60s).
     #[param(pattern = "^[0-9]{1,2}s?$", example = "30s")]
     wait: Option<String>,
+}
+
+/// Schema of the parameter `chain`.
+#[must_use]
+pub fn chain() -> Object {
+    let known = [Chain::Live, Chain::Backfill].map(Chain::as_str);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(known)).default(Some(known[0].into())).build()
 }
 
 /// Schema of the parameter `horizon`.

@@ -13,7 +13,7 @@ use crate::decision::process::{ENDLESS_DISCOUNT_MAX, ProcessSettings, STEPS_MAX}
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::rounded;
 
-const KNOWN: [&str; 8] = ["holder", "cost", "discount", "steps", "as_of", "fields", "explain", "wait"];
+const KNOWN: [&str; 9] = ["holder", "cost", "discount", "steps", "as_of", "chain", "fields", "explain", "wait"];
 /// The word for a process without an end.
 const INFINITE: &str = "infinite";
 

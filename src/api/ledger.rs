@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::asked::{PAGE_DEFAULT, PAGE_MAX};
+use crate::api::asked::{self, PAGE_DEFAULT, PAGE_MAX};
 use crate::api::condition::Condition;
 use crate::api::parameters::{self, Parameters};
 use crate::api::problem::Problem;
@@ -16,8 +16,12 @@ use crate::api::problem_type::ProblemType;
 use crate::api::ready::Ready;
 use crate::api::state::AppState;
 use crate::api::tag;
+use crate::opinion::chain::Chain;
 use crate::store::StoreError;
 use crate::store::ledger::{self, LedgerHead, LedgerRow};
+use crate::store::signing::signed_text;
+
+const CHAIN: &str = "chain";
 
 /// An entry of the ledger. `hash` is SHA-256 of the 32 bytes of `previous_hash` followed by `entry` as RFC 8785
 /// canonical JSON.
@@ -85,6 +89,19 @@ pub struct PageParameters {
     /// At most so many; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
+    /// `live` unless given; `backfill` is the chain of past days that were written afterwards.
+    #[param(schema_with = asked::chain)]
+    chain: Option<String>,
+}
+
+/// Documentation of the parameter of one entry and of the head.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the documentation reads the field")]
+pub struct ChainParameter {
+    /// `live` unless given; `backfill` is the chain of past days that were written afterwards.
+    #[param(schema_with = asked::chain)]
+    chain: Option<String>,
 }
 
 /// Entries of the ledger, oldest first.
@@ -97,13 +114,14 @@ pub async fn list_ledger_entries(
     uri: Uri,
     condition: Condition,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &["after", "limit"]);
+    let mut parameters = Parameters::read(&uri, &["after", "limit", CHAIN]);
     let after = parameters.take("after", |t| parameters::integer(t, 0..=i64::MAX)).unwrap_or(0);
     let limit =
         parameters.take("limit", |t| parameters::integer(t, 1..=PAGE_MAX as i64)).unwrap_or(PAGE_DEFAULT as i64);
+    let chain = chain_of(&mut parameters);
     parameters.finish()?;
     // One more than asked tells whether another page follows.
-    let mut rows = ledger::entries_after(&state.pool, after, limit + 1).await?;
+    let mut rows = ledger::entries_after(state.pool_on(chain), after, limit + 1).await?;
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(PAGE_DEFAULT));
     let next = rows.last().filter(|_| more).map(|row| row.sequence);
@@ -115,7 +133,9 @@ pub async fn list_ledger_entries(
 /// One entry of the ledger.
 #[utoipa::path(
     get, path = "/ledger/{sequence}", operation_id = "find_ledger_entry", tag = tag::LEDGER,
-    params(("sequence" = i64, Path, description = "Place in the chain, from 1", minimum = 1, example = 1)),
+    params(
+        ("sequence" = i64, Path, description = "Place in the chain, from 1", minimum = 1, example = 1), ChainParameter
+    ),
     responses((status = 200, description = "The entry", body = LedgerEntry))
 )]
 pub async fn find_ledger_entry(
@@ -124,11 +144,13 @@ pub async fn find_ledger_entry(
     uri: Uri,
     condition: Condition,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[]);
+    let mut parameters = Parameters::read(&uri, &[CHAIN]);
+    let chain = chain_of(&mut parameters);
     let sequence = parameters.place("sequence", &text, |t| parameters::integer(t, 1..=i64::MAX)).unwrap_or(1);
     parameters.finish()?;
-    let row = ledger::entry(&state.pool, sequence).await?;
-    let row = row.ok_or_else(|| Problem::new(ProblemType::NotFound, format!("the ledger has no entry {sequence}")))?;
+    let row = ledger::entry(state.pool_on(chain), sequence).await?;
+    let row =
+        row.ok_or_else(|| Problem::new(ProblemType::NotFound, format!("the {chain} chain has no entry {sequence}")))?;
     let published_at = row.published_at;
     let body = serde_json::to_vec(&shaped(row)?).map_err(StoreError::row)?;
     // An entry never changes.
@@ -140,7 +162,7 @@ pub async fn find_ledger_entry(
 ///
 /// Keep it: `forecastd verify --expect SEQUENCE:HASH` then sees a rewritten chain.
 #[utoipa::path(
-    get, path = "/ledger/head", operation_id = "find_ledger_head", tag = tag::LEDGER,
+    get, path = "/ledger/head", operation_id = "find_ledger_head", tag = tag::LEDGER, params(ChainParameter),
     responses((status = 200, description = "The head", body = HeadAnswer))
 )]
 pub async fn find_ledger_head(
@@ -148,20 +170,32 @@ pub async fn find_ledger_head(
     uri: Uri,
     condition: Condition,
 ) -> Result<Response, Problem> {
-    Parameters::read(&uri, &[]).finish()?;
-    let head = ledger::head(&state.pool).await?;
-    let head = head.ok_or_else(|| Problem::new(ProblemType::NotPublished, "the ledger is empty"))?;
-    condition.respond_json(&signed(head), None)
+    let mut parameters = Parameters::read(&uri, &[CHAIN]);
+    let chain = chain_of(&mut parameters);
+    parameters.finish()?;
+    let head = ledger::head(state.pool_on(chain)).await?;
+    condition.respond_json(&signed(chain, head.ok_or_else(|| empty(chain))?), None)
 }
 
-fn signed(head: LedgerHead) -> HeadAnswer {
-    let hash = hex::encode(head.hash);
+fn chain_of(parameters: &mut Parameters) -> Chain {
+    parameters.take(CHAIN, str::parse).unwrap_or_default()
+}
+
+/// The live chain fills by itself; the backfilled one when somebody asks for it.
+fn empty(chain: Chain) -> Problem {
+    match chain {
+        Chain::Live => Problem::new(ProblemType::NotPublished, "the ledger is empty"),
+        Chain::Backfill => Problem::new(ProblemType::NotFound, "nothing has been backfilled"),
+    }
+}
+
+fn signed(chain: Chain, head: LedgerHead) -> HeadAnswer {
     HeadAnswer {
         sequence: head.sequence,
         signature: head.signature.map(hex::encode),
         public_key: head.public_key.map(hex::encode),
-        signed_text: format!("forecastd ledger head {} {hash}", head.sequence),
-        hash,
+        signed_text: signed_text(chain, head.sequence, &head.hash),
+        hash: hex::encode(head.hash),
     }
 }
 

@@ -122,6 +122,21 @@ async fn ranks_are_one_opinion_cut_to_a_page() {
 }
 
 #[tokio::test]
+async fn the_backfilled_chain_answers_for_past_days_only() {
+    let (service, _) = published();
+    for (query, reason) in [("chain=backfill", "beside as_of"), ("as_of=2024-09-30&chain=Live", "live or backfill")] {
+        for address in ["/signal/BABA", "/signals", "/ranks", "/responses", "/process/BABA", "/ratings/calibration"] {
+            let refused = get(&service, &format!("{address}?{query}")).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{address}?{query}");
+            let error = refused.json()["errors"][0].clone();
+            assert!(error["field"] == "chain" && error["reason"].as_str().unwrap().contains(reason), "{error}");
+        }
+    }
+    let live = get(&service, "/signal/BABA?chain=live").await;
+    assert_eq!((live.status, live.body), (StatusCode::OK, get(&service, "/signal/BABA").await.body));
+}
+
+#[tokio::test]
 async fn a_rating_is_found_whatever_the_horizon() {
     let (service, _) = published();
     assert_eq!(get(&service, "/rating/BABA?horizon=52w").await.status, StatusCode::OK);

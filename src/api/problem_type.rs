@@ -166,7 +166,7 @@ impl ProblemType {
             }
             Self::UnknownJob => "No job of this name was ever asked for here; `/jobs` lists all of them.",
             Self::BeforeLedger => {
-                "Answers of that day were never published; `first_day` is the first that can be asked for."
+                "Answers of that day were never published, or never backfilled; `first_day` is the first that can be asked for."
             }
             Self::MethodNotAllowed => "The address exists; the header `Allow` lists its methods.",
             Self::SimulatedMarket => "This store holds a simulated market and takes no real prices.",

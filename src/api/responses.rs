@@ -25,7 +25,7 @@ use crate::store::{StoreError, comparisons};
 /// Media type of the comparisons.
 pub const JSON_LINES: &str = "application/x-ndjson";
 
-const KNOWN: [&str; 6] = ["horizon", "as_of", "fields", "explain", "wait", "format"];
+const KNOWN: [&str; 7] = ["horizon", "as_of", "chain", "fields", "explain", "wait", "format"];
 
 /// A request for the ranked responses.
 #[derive(Debug, Clone)]
@@ -78,9 +78,13 @@ pub struct ResponsesParameters {
     /// that has any, and each line names its own.
     #[param(schema_with = asked::horizon)]
     horizon: Option<String>,
-    /// Answer from the ledger as it was at the end of this day (UTC).
+    /// Answer from the ledger as it was at the end of this day (UTC); with `chain=backfill` from the newest backfilled
+    /// decision on or before it.
     #[param(value_type = Option<String>, format = Date, example = "2024-09-30")]
     as_of: Option<String>,
+    /// `live` unless given; `backfill` answers from the chain of past days that were written afterwards. Only beside `as_of`.
+    #[param(schema_with = asked::chain)]
+    chain: Option<String>,
     /// Comma-separated names of the fields wanted; all unless given. Not with `format=jsonl`.
     #[param(example = "responses")]
     fields: Option<String>,

@@ -1,7 +1,7 @@
 //! What every handler shares.
 
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -13,6 +13,8 @@ use crate::api::board::Board;
 use crate::api::problem::Problem;
 use crate::api::problem_type::ProblemType;
 use crate::api::responses::LastComparisons;
+use crate::opinion::chain::Chain;
+use crate::store::pool;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -57,6 +59,7 @@ pub struct AppState {
     pub comparisons: Arc<LastComparisons>,
     /// What the operator decided.
     pub settings: Arc<Settings>,
+    backfill: Arc<OnceLock<PgPool>>,
     store_slots: Arc<Semaphore>,
     waiting_slots: Arc<Semaphore>,
     solving_turns: Arc<Semaphore>,
@@ -79,9 +82,19 @@ impl AppState {
             solving_turns: Arc::new(Semaphore::new(solvers)),
             solving_queue: Arc::new(Semaphore::new(SOLVING_QUEUE)),
             comparisons: Arc::default(),
+            backfill: Arc::default(),
             pool,
             board,
             settings: Arc::new(settings),
+        }
+    }
+
+    /// Connections on a chain; those on the backfilled one are made when it is first asked for.
+    #[must_use]
+    pub fn pool_on(&self, chain: Chain) -> &PgPool {
+        match chain {
+            Chain::Live => &self.pool,
+            Chain::Backfill => self.backfill.get_or_init(|| pool::on_chain(&self.pool, chain)),
         }
     }
 

@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cli::jobs::JobsArgs;
 use crate::cli::keys::KeysCommand;
 use crate::cli::operation::{RunJobArgs, WorkArgs};
-use crate::cli::research::{EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
+use crate::cli::research::{BackfillArgs, EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
 use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
+use crate::opinion::chain::Chain;
 
 /// Forecasts that can be checked: ratings, signals and best-response rankings from one scenario distribution, written to
 /// a hash-chained ledger before the outcome.
@@ -87,6 +88,15 @@ Example:
     #[command(after_help = "Example:
   forecastd rate --to 2024-09-30 --out ratings")]
     Rate(RateArgs),
+    /// Write what would have been answered on past days into a chain of its own, each day from what was known by then
+    #[command(
+        after_help = "The chain is never mixed with the live one and is no track record. Days that were backfilled once stay as they
+are. Stopped and started again, it goes on where it was.
+
+Example:
+  forecastd backfill --from 2023-01-03 --to 2024-06-28 --members 0"
+    )]
+    Backfill(BackfillArgs),
     /// Judge simulated instruments: how often noise is called predictable, and planted effects found
     #[command(after_help = "Example:
   forecastd calibrate-verdicts --instruments 125 --markets 8")]
@@ -102,13 +112,17 @@ Example:
         seed: u64,
     },
     /// Compute a ledger entry again from its inputs and compare every byte
-    #[command(after_help = "Example:
-  forecastd replay 42")]
+    #[command(after_help = "Examples:
+  forecastd replay 42
+  forecastd replay 42 --chain backfill")]
     Replay {
         /// Sequence of the entry
         sequence: i64,
+        /// Chain of the entry, live or backfill
+        #[arg(long, value_name = "CHAIN", default_value = "live")]
+        chain: Chain,
     },
-    /// Check the ledger: every hash, every link, the signed head
+    /// Check both chains of the ledger: every hash, every link, the signed heads
     #[command(after_help = "Examples:
   forecastd verify
   forecastd verify --expect 4182:9b0c...      fails when the chain no longer holds that entry")]
@@ -116,6 +130,9 @@ Example:
         /// An entry seen earlier, SEQUENCE:HASH
         #[arg(long, value_name = "SEQ:HASH", value_parser = parse_expectation)]
         expect: Option<(i64, [u8; 32])>,
+        /// Chains to check; an expected entry is one of the live chain unless only the other is checked
+        #[arg(long, value_name = "CHAIN", default_value = "all")]
+        chain: CheckedChains,
     },
     /// Make, list and revoke keys for writing and operating
     #[command(
@@ -198,6 +215,29 @@ pub enum OpenapiFormat {
     Yaml,
     /// JSON.
     Json,
+}
+
+/// Which chains are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckedChains {
+    /// What was said in time.
+    Live,
+    /// What was written afterwards.
+    Backfill,
+    /// Both.
+    All,
+}
+
+impl CheckedChains {
+    /// The chains, the one that an expectation is about first.
+    #[must_use]
+    pub fn chains(self) -> &'static [Chain] {
+        match self {
+            Self::Live => &[Chain::Live],
+            Self::Backfill => &[Chain::Backfill],
+            Self::All => &[Chain::Live, Chain::Backfill],
+        }
+    }
 }
 
 impl StoreConfig {

@@ -1,8 +1,9 @@
-//! Arguments of the commands that look into the past: evaluate, transfer, payoffs, rate.
+//! Arguments of the commands that look into the past: evaluate, transfer, payoffs, rate, backfill.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use crate::config::RecipeConfig;
 use crate::market::bar::Day;
@@ -84,6 +85,45 @@ pub struct RateArgs {
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,
+}
+
+/// What is backfilled, and how.
+#[derive(Debug, Clone, Args)]
+pub struct BackfillArgs {
+    #[command(flatten)]
+    /// Which days.
+    pub range: BackfillRange,
+    #[command(flatten)]
+    /// How forecasts are made.
+    pub recipe: RecipeConfig,
+}
+
+/// Which days are backfilled: the arguments of the job.
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillRange {
+    /// First day
+    #[arg(long, value_name = "DAY")]
+    pub from: Day,
+    /// Last day
+    #[arg(long, value_name = "DAY")]
+    pub to: Day,
+    /// Sessions between decision days
+    #[arg(long, value_name = "N", default_value_t = decide_every(), value_parser = clap::value_parser!(u32).range(1..=252))]
+    #[serde(default = "decide_every")]
+    pub every: u32,
+    /// Sessions after which a new model is fitted
+    #[arg(long, value_name = "N", default_value_t = retrain_every(), value_parser = clap::value_parser!(u32).range(1..=1260))]
+    #[serde(default = "retrain_every")]
+    pub retrain_every: u32,
+}
+
+fn decide_every() -> u32 {
+    5
+}
+
+fn retrain_every() -> u32 {
+    63
 }
 
 /// Models whose forecasts `evaluate` can write.

@@ -1,5 +1,7 @@
 //! The pieces of work; listed here because the list of the crate would grow too long.
 
+pub mod backfill;
+pub mod backfill_plan;
 pub mod child;
 pub mod evaluate;
 pub mod evaluation_report;

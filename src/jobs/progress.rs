@@ -114,6 +114,16 @@ impl Phase {
         });
     }
 
+    /// Leaves the line to a phase within this one.
+    pub fn pause(&self) {
+        self.bar.disable_steady_tick();
+    }
+
+    /// Takes the line again.
+    pub fn resume(&self) {
+        self.bar.enable_steady_tick(Duration::from_millis(250));
+    }
+
     /// Writes a line above the bar.
     pub fn line(&self, text: &str) {
         if self.bar.is_hidden() {

@@ -18,6 +18,7 @@ use crate::learning::ensemble::TrainedModel;
 use crate::market::bar::Day;
 use crate::market::calendar;
 use crate::market::horizon::Horizon;
+use crate::opinion::chain::Chain;
 use crate::opinion::envelope::Kind;
 use crate::opinion::provenance::Provenance;
 use crate::publication::compose::{Composed, PublicationInputs, compose};
@@ -29,7 +30,7 @@ use crate::store::ledger::LedgerRow;
 use crate::store::models::{self, StoredModel};
 use crate::store::open::Store;
 use crate::store::signing::HeadSigner;
-use crate::store::{ledger, pool};
+use crate::store::{StoreError, backfill, ledger, pool};
 
 /// A finished publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +66,10 @@ pub async fn publish(
 /// Another publication extended the ledger while this one was being composed.
 #[derive(Debug, thiserror::Error)]
 #[error("another publication came in between")]
-struct Overtaken;
+pub(crate) struct Overtaken;
 
 /// How often a publication is composed anew because another came in between.
-const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 async fn attempt(
     store: &Store,
@@ -119,11 +120,12 @@ pub async fn compose_again(
 ) -> anyhow::Result<Vec<Composed>> {
     let model = models::find(&store.pool, &publication.model_id).await?;
     let model = model.with_context(|| format!("model {} is missing from the store", publication.model_id))?;
-    let previous = previous(&ledger::newest(&store.pool, first_sequence).await?)?;
-    let (publication, simulated) = (publication.clone(), store.simulated);
+    let previous = previous(&answered_before(store, publication, first_sequence).await?)?;
+    let (publication, simulated, chain) = (publication.clone(), store.simulated, store.chain);
     tokio::task::spawn_blocking(move || {
         let (state, network) = open_model(&model)?;
         let header = header(&publication, &model, (network.is_some(), simulated), (loaded.inputs_hash, &state));
+        let header = Header { chain, ..header };
         let prepared = Prepared::new(loaded.history.until(publication.as_of));
         let inputs = PublicationInputs {
             prepared: &prepared,
@@ -132,12 +134,31 @@ pub async fn compose_again(
             header: &header,
             previous: &previous,
         };
-        let phase = Phase::start("compose", "horizons", Horizon::ALL.len() as u64);
-        let composed = compose(&inputs, &|_| phase.advance(1))?;
-        phase.finish(&format!("{} answers as of {}", composed.len(), header.as_of));
+        // A backfilled day is a step of a longer phase.
+        let phase = chain.is_live().then(|| Phase::start("compose", "horizons", Horizon::ALL.len() as u64));
+        let composed = compose(&inputs, &|_| phase.iter().for_each(|phase| phase.advance(1)))?;
+        if let Some(phase) = phase {
+            phase.finish(&format!("{} answers as of {}", composed.len(), header.as_of));
+        }
         Ok(composed)
     })
     .await?
+}
+
+/// What had been answered last: before a place of the live chain; in the backfilled one, which is not always written in
+/// the order of its days, also of earlier days only.
+async fn answered_before(
+    store: &Store,
+    publication: &Publication,
+    sequence: i64,
+) -> Result<Vec<LedgerRow>, StoreError> {
+    if store.chain.is_live() {
+        return ledger::newest(&store.pool, sequence).await;
+    }
+    match backfill::publication_before(&store.pool, sequence, publication.as_of).await? {
+        Some(last) => ledger::entries_of(&store.pool, last).await,
+        None => Ok(vec![]),
+    }
 }
 
 /// A stored model, ready to answer.
@@ -207,7 +228,8 @@ async fn write(
     Ok(head)
 }
 
-fn new_entry(composed: &Composed) -> NewEntry {
+/// An answer as it is written.
+pub(crate) fn new_entry(composed: &Composed) -> NewEntry {
     NewEntry {
         kind: composed.kind.as_str(),
         symbol: composed.symbol.as_ref().map(|s| s.as_str().to_owned()),
@@ -232,6 +254,7 @@ fn header(
         simulated,
         model_id: publication.model_id.clone(),
         has_network,
+        chain: Chain::Live,
         provenance: Provenance {
             inputs_hash: hex::encode(inputs_hash),
             known_until: microseconds(publication.known_until),

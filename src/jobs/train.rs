@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use crate::config::{RecipeConfig, SharingKind, WeightingKind};
 use crate::decision::comparison::to_jsonl;
 use crate::decision::signal::GameSettings;
+use crate::forecast::folds::FoldShelf;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
 use crate::forecast::training::{FitRequest, FitStep, FittedModel, NOT_WALKED, fit_model};
@@ -55,9 +56,7 @@ pub async fn train(store: &Store, config: &RecipeConfig, past: Past, lease: Opti
         "the store holds no prices; import some first: forecastd import FOLDER"
     );
     let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
-    let (config, simulated) = (config.clone(), store.simulated);
-    let outcome =
-        tokio::task::spawn_blocking(move || fit(loaded, &config, (moment, simulated), &shelf, past)).await??;
+    let outcome = fit_rows((loaded, moment, store.simulated), config, shelf, past).await?;
     let model_id = outcome.model.model_id.clone();
     match outcome.refusal {
         None => models::insert(&store.pool, &outcome.model, lease).await?,
@@ -78,10 +77,27 @@ pub async fn train(store: &Store, config: &RecipeConfig, past: Past, lease: Opti
 }
 
 /// A trained model, and what is served instead if it must not be promoted.
-struct Outcome {
-    model: StoredModel,
-    refusal: Option<String>,
-    benchmarks: Option<StoredModel>,
+pub struct Outcome {
+    /// What was trained.
+    pub model: StoredModel,
+    /// Why it must not be promoted.
+    pub refusal: Option<String>,
+    /// The benchmarks alone, where it must not.
+    pub benchmarks: Option<StoredModel>,
+}
+
+/// Trains on the rows of a moment, away from the runtime's threads. Nothing is stored but folds, on the shelf.
+///
+/// # Errors
+/// When there is no session, or the training fails.
+pub async fn fit_rows(
+    (loaded, moment, simulated): (LoadedHistory, Moment, bool),
+    config: &RecipeConfig,
+    shelf: impl FoldShelf + Send + 'static,
+    past: Past,
+) -> anyhow::Result<Outcome> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || fit(loaded, &config, (moment, simulated), &shelf, past)).await?
 }
 
 /// The forecast settings of a configuration.
@@ -126,7 +142,7 @@ fn fit(
     loaded: LoadedHistory,
     config: &RecipeConfig,
     (moment, simulated): (Moment, bool),
-    shelf: &StoreShelf,
+    shelf: &dyn FoldShelf,
     past: Past,
 ) -> anyhow::Result<Outcome> {
     let last = loaded.history.decision_day().context("the history has no session")?;

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::jobs::progress::Phase;
-use crate::store::StoreError;
+use crate::opinion::chain::Chain;
 use crate::store::chain::{self, GENESIS, Head, Publication, SignedHead};
 use crate::store::ledger::{self, LedgerRow};
-use crate::store::signing::is_signed;
+use crate::store::signing::is_signed_on;
+use crate::store::{StoreError, backfill};
 
 /// Entries read at once.
 const PAGE: i64 = 2_000;
@@ -39,6 +40,11 @@ pub enum Broken {
     /// The record of a publication disagrees with its entries.
     #[error("the record of the publication of entry {0} is not what its entries say")]
     Publication(i64),
+    /// A backfilled publication answers for other days than its own.
+    #[error(
+        "the days that the publication of entry {0} answers for are missing, or do not begin with its decision day"
+    )]
+    Days(i64),
     /// An entry seen earlier is no longer there.
     #[error("entry {sequence} is not the one that was expected: the ledger holds {found}, expected was {expected}")]
     Expectation {
@@ -79,11 +85,19 @@ pub struct Expectations {
     pub public_key: Option<[u8; 32]>,
 }
 
-/// Walks the whole chain and its signed heads; returns its head.
+/// Walks the whole live chain and its signed heads; returns its head.
 ///
 /// # Errors
 /// [`Broken`] names the first entry that is wrong.
 pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken> {
+    verify_on(Chain::Live, pool, expect).await
+}
+
+/// The same for a chain, which is the one that the pool is on.
+///
+/// # Errors
+/// [`Broken`] names the first entry that is wrong.
+pub async fn verify_on(of: Chain, pool: &PgPool, expect: Expectations) -> Result<Head, Broken> {
     let publications = chain::publications(pool).await?;
     let mut signed = chain::signed_heads(pool).await?.into_iter().peekable();
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;
@@ -95,13 +109,13 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     loop {
         let page = ledger::entries_after(pool, head.sequence, PAGE).await?;
         for entry in &page {
-            head = follow(head, entry)?;
+            head = follow(of, head, entry)?;
             if !publications.get(&entry.publication).is_some_and(|p| is_recorded(entry, p)) {
                 return Err(Broken::Publication(head.sequence));
             }
             let mut is_signed_here = false;
             while let Some(signed) = signed.next_if(|s| s.head.sequence <= head.sequence) {
-                check_signature(&signed, head, expect.public_key)?;
+                check_signature(of, &signed, head, expect.public_key)?;
                 is_signed_here = true;
             }
             let ends_publication = publications.get(&entry.publication).is_some_and(|p| p.2 == head.sequence);
@@ -123,6 +137,11 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     if publications.values().any(|(.., last)| *last > head.sequence) {
         return Err(Broken::Missing(head.sequence + 1));
     }
+    if of == Chain::Backfill
+        && let Some(sequence) = backfill::without_span(pool).await?
+    {
+        return Err(Broken::Days(sequence));
+    }
     if let Some((sequence, expected)) = expect.entry
         && seen != Some(expected)
     {
@@ -133,9 +152,9 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     Ok(head)
 }
 
-fn check_signature(signed: &SignedHead, head: Head, installation: Option<[u8; 32]>) -> Result<(), Broken> {
+fn check_signature(of: Chain, signed: &SignedHead, head: Head, installation: Option<[u8; 32]>) -> Result<(), Broken> {
     let sequence = signed.head.sequence;
-    if signed.head != head || !is_signed(head, &signed.signature, &signed.public_key) {
+    if signed.head != head || !is_signed_on(of, head, &signed.signature, &signed.public_key) {
         return Err(Broken::Signature(sequence));
     }
     match installation.filter(|key| *key != signed.public_key) {
@@ -146,7 +165,7 @@ fn check_signature(signed: &SignedHead, head: Head, installation: Option<[u8; 32
     }
 }
 
-fn follow(head: Head, entry: &LedgerRow) -> Result<Head, Broken> {
+fn follow(of: Chain, head: Head, entry: &LedgerRow) -> Result<Head, Broken> {
     let sequence = head.sequence + 1;
     if entry.sequence != sequence {
         return Err(Broken::Missing(sequence));
@@ -158,7 +177,7 @@ fn follow(head: Head, entry: &LedgerRow) -> Result<Head, Broken> {
     if entry.hash != hash {
         return Err(Broken::Hash(sequence));
     }
-    check_columns(entry)?;
+    check_columns(of, entry)?;
     Ok(Head { sequence, hash })
 }
 
@@ -174,7 +193,7 @@ fn is_recorded(entry: &LedgerRow, (publication, first, last): &(Publication, i64
         && instant(&written["provenance"]["recorded_until"]) == Some(publication.recorded_until)
 }
 
-fn check_columns(entry: &LedgerRow) -> Result<(), Broken> {
+fn check_columns(of: Chain, entry: &LedgerRow) -> Result<(), Broken> {
     let written: serde_json::Value = serde_json::from_slice(&entry.entry).map_err(|_| Broken::Hash(entry.sequence))?;
     let text = |key: &str| written[key].as_str().unwrap_or_default().to_owned();
     let columns = [
@@ -189,6 +208,7 @@ fn check_columns(entry: &LedgerRow) -> Result<(), Broken> {
     let rest = [
         ("late", entry.late.to_string(), written["late"].to_string()),
         ("publication", entry.publication.to_string(), publication),
+        ("chain", of.to_string(), written["chain"].as_str().unwrap_or(Chain::Live.as_str()).to_owned()),
     ];
     if let Some((column, filed, written)) = rest.into_iter().find(|(_, filed, written)| filed != written) {
         return Err(Broken::Column { sequence: entry.sequence, column, filed, written });
@@ -235,17 +255,17 @@ mod tests {
     fn every_kind_of_tampering_is_named() {
         let start = Head { sequence: 0, hash: GENESIS };
         let good = entry(start, "BABA");
-        assert!(follow(start, &good).is_ok());
+        assert!(follow(Chain::Live, start, &good).is_ok());
         let mut changed = good.clone();
         changed.entry[3] ^= 1;
-        assert!(matches!(follow(start, &changed), Err(Broken::Hash(1))));
+        assert!(matches!(follow(Chain::Live, start, &changed), Err(Broken::Hash(1))));
         let mut unlinked = good.clone();
         unlinked.previous_hash[0] ^= 1;
-        assert!(matches!(follow(start, &unlinked), Err(Broken::Link(1))));
+        assert!(matches!(follow(Chain::Live, start, &unlinked), Err(Broken::Link(1))));
         let mut refiled = good.clone();
         refiled.symbol = Some("JD".into());
-        assert!(matches!(follow(start, &refiled), Err(Broken::Column { column: "symbol", .. })));
+        assert!(matches!(follow(Chain::Live, start, &refiled), Err(Broken::Column { column: "symbol", .. })));
         let skipped = LedgerRow { sequence: 2, ..good };
-        assert!(matches!(follow(start, &skipped), Err(Broken::Missing(1))));
+        assert!(matches!(follow(Chain::Live, start, &skipped), Err(Broken::Missing(1))));
     }
 }

@@ -119,12 +119,20 @@ impl History {
     /// bar: a single early bar does not move the day on which all are decided. `None` without sessions.
     #[must_use]
     pub fn decision_day(&self) -> Option<Day> {
+        (0..self.sessions.len()).rev().find(|t| self.decides(*t)).map(|t| self.sessions[t])
+    }
+
+    /// Every session that is or was [`History::decision_day`] once it had closed, ascending, with its index.
+    pub fn decision_days(&self) -> impl Iterator<Item = (usize, Day)> {
+        (0..self.sessions.len()).filter(|t| self.decides(*t)).map(|t| (t, self.sessions[t]))
+    }
+
+    fn decides(&self, session: usize) -> bool {
         let traded = |from: usize, to: usize| {
             let has_bar = |i: &&InstrumentHistory| i.close[from..=to].iter().any(|c| c.is_finite());
             self.instruments.iter().filter(has_bar).count()
         };
-        let decides = |t: &usize| 2 * traded(*t, *t) >= traded(t.saturating_sub(5), *t);
-        (0..self.sessions.len()).rev().find(decides).map(|t| self.sessions[t])
+        2 * traded(session, session) >= traded(session.saturating_sub(5), session)
     }
 
     /// Index of the last session on or before `day`.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
+use crate::opinion::chain::Chain;
 use crate::opinion::provenance::Provenance;
 use crate::opinion::schemas;
 
@@ -52,6 +53,11 @@ pub struct Envelope {
     pub simulated: bool,
     /// Published after the next session had opened; such an opinion stays outside the track record.
     pub late: bool,
+    /// `backfill` in opinions that were written afterwards, from what was known by `as_of`; absent from live ones. The two
+    /// never stand in one chain.
+    #[serde(default, skip_serializing_if = "Chain::is_live")]
+    #[schema(value_type = String, pattern = "^backfill$", required = false)]
+    pub chain: Chain,
     /// Why a field is `null`: the dotted path of the field (`rating.long_term`, `actions.reward`) and the reason.
     #[schema(example = json!({"attribution": "not_computed_yet"}))]
     pub reasons: Reasons,

@@ -9,6 +9,7 @@ use crate::market::bar::Day;
 use crate::market::calendar;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
+use crate::opinion::chain::Chain;
 use crate::opinion::envelope::{DISCLAIMER, Envelope, Kind, Reasons, Sources, reason};
 use crate::opinion::provenance::Provenance;
 
@@ -25,6 +26,8 @@ pub struct Header {
     pub model_id: String,
     /// Whether the model holds a network.
     pub has_network: bool,
+    /// Where it is written.
+    pub chain: Chain,
     /// Inputs, cutoffs, recipe, seed, code.
     pub provenance: Provenance,
 }
@@ -68,10 +71,10 @@ impl Header {
         self.provenance.publication
     }
 
-    /// Whether it was written after the next session had opened.
+    /// Whether it was written after the next session had opened, or is backfilled.
     #[must_use]
     pub fn late(&self) -> bool {
-        self.published_at >= calendar::open_of(calendar::next_session(self.as_of))
+        self.chain == Chain::Backfill || self.published_at >= calendar::open_of(calendar::next_session(self.as_of))
     }
 
     /// Last day of validity at a horizon.
@@ -102,6 +105,7 @@ impl Header {
             model_id: Some(self.model_id.clone()),
             simulated: self.simulated,
             late: self.late(),
+            chain: self.chain,
             reasons,
             provenance: self.provenance.clone(),
             disclaimer: DISCLAIMER.to_owned(),

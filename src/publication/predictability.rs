@@ -168,6 +168,7 @@ mod tests {
     use crate::evaluation::verdict::{judge, settle};
     use crate::market::bar::Day;
     use crate::opinion::canonical::canonical;
+    use crate::opinion::chain::Chain;
     use crate::opinion::provenance::Provenance;
     use crate::publication::header::Header;
 
@@ -233,6 +234,7 @@ mod tests {
             simulated: false,
             model_id: "2024-09-30.00000000".into(),
             has_network: false,
+            chain: Chain::Live,
             provenance,
         };
         let (symbol, sources) = (Symbol::parse("BABA").unwrap(), sources());

@@ -135,6 +135,7 @@ mod tests {
     use crate::decision::holder::HolderType;
     use crate::decision::market_process::sample_process;
     use crate::opinion::canonical::canonical;
+    use crate::opinion::chain::Chain;
     use crate::opinion::process_solution::settings_of;
     use crate::opinion::provenance::Provenance;
 
@@ -155,7 +156,15 @@ mod tests {
         };
         let as_of = NaiveDate::from_ymd_opt(2024, 9, 30).unwrap();
         let model_id = "2024-09-30.test".to_owned();
-        Header { as_of, published_at: at, simulated: true, model_id, has_network: false, provenance }
+        Header {
+            as_of,
+            published_at: at,
+            simulated: true,
+            model_id,
+            has_network: false,
+            chain: Chain::Live,
+            provenance,
+        }
     }
 
     fn published(known: Option<(&MarketProcess, LongRun)>, settings: &ProcessSettings) -> Process {

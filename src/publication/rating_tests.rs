@@ -24,6 +24,7 @@ use crate::market::history::History;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::canonical;
+use crate::opinion::chain::Chain;
 use crate::opinion::envelope::{Sources, reason};
 use crate::opinion::provenance::Provenance;
 use crate::opinion::rating::{Outlook, Rating, RatingBasis};
@@ -50,7 +51,7 @@ fn header(as_of: Day) -> Header {
         publication: Uuid::nil(),
     };
     let model_id = "2024-09-30.00000000".into();
-    Header { as_of, published_at: at, simulated: false, model_id, has_network: false, provenance }
+    Header { as_of, published_at: at, simulated: false, model_id, has_network: false, chain: Chain::Live, provenance }
 }
 
 /// The benchmark's one-year forecasts, as they are served without a network.

@@ -180,6 +180,7 @@ mod tests {
     use super::*;
     use crate::decision::contest::{Game, GameOutcome, GameRule};
     use crate::opinion::canonical::canonical;
+    use crate::opinion::chain::Chain;
     use crate::opinion::provenance::Provenance;
     use crate::opinion::responses::RewardSource;
 
@@ -191,6 +192,7 @@ mod tests {
             simulated: true,
             model_id: "m".into(),
             has_network: true,
+            chain: Chain::Live,
             provenance: Provenance {
                 inputs_hash: "0".repeat(64),
                 known_until: moment,

@@ -227,6 +227,34 @@ pub async fn entries_of(pool: &PgPool, publication: Uuid) -> Result<Vec<LedgerRo
     rows.into_iter().map(LedgerRow::try_from).collect()
 }
 
+/// The answers of a publication of a kind and horizon, ascending by symbol; of some symbols or of all.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn opinions_of(
+    pool: &PgPool,
+    publication: Uuid,
+    (kind, horizon): (Kind, Horizon),
+    symbols: Option<&[Symbol]>,
+) -> Result<Vec<LedgerRow>, StoreError> {
+    let symbols = symbols.filter(|_| !kind.is_of_universe());
+    let symbols: Option<Vec<String>> = symbols.map(|s| s.iter().map(|s| s.as_str().to_owned()).collect());
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select sequence, previous_hash, hash, publication, kind, symbol, horizon, as_of, published_at, valid_until, late, entry
+           from ledger
+           where publication = $1 and kind = $2 and horizon = $3 and ($4::text[] is null or symbol = any ($4))
+           order by symbol collate "C""#,
+        publication,
+        kind.as_str(),
+        horizon.label(),
+        symbols.as_deref()
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(LedgerRow::try_from).collect()
+}
+
 /// The first instant after a day in UTC, for [`AsOf::until`].
 #[must_use]
 pub fn end_of(day: Day) -> DateTime<Utc> {

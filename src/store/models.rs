@@ -134,6 +134,14 @@ pub async fn keep_back(
     Ok(())
 }
 
+/// Stores a model that answers for the past alone: it is never put in force.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn keep_aside(connection: &mut PgConnection, model: &StoredModel) -> Result<(), StoreError> {
+    keep(connection, model).await
+}
+
 /// Whether a training on these rows by this version was kept back: another would only be so again.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod arguments;
 pub mod asking;
+pub mod backfill;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::clock;
+use crate::opinion::chain::Chain;
 use crate::store::cluster::{ClusterError, USER};
 use crate::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
 use crate::store::programs::SearchPath;
@@ -47,6 +48,19 @@ pub struct Store {
     pub simulated: bool,
     /// Its address; may hold a password.
     pub url: String,
+    /// The chain that `pool` reads and writes; all other tables are the same for both.
+    pub chain: Chain,
+}
+
+impl Store {
+    /// The same store on a chain, with connections of its own unless it is on it already.
+    #[must_use]
+    pub fn on(&self, chain: Chain) -> Self {
+        if self.chain == chain {
+            return self.clone();
+        }
+        Self { pool: pool::on_chain(&self.pool, chain), simulated: self.simulated, url: self.url.clone(), chain }
+    }
 }
 
 /// Why the store could not be opened.
@@ -206,7 +220,7 @@ impl Server {
         if clock::is_rehearsed() && !simulated {
             return Err(OpenError::Clock);
         }
-        Ok(Store { pool: connections, simulated, url })
+        Ok(Store { pool: connections, simulated, url, chain: Chain::Live })
     }
 }
 

@@ -7,6 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
+use crate::opinion::chain::Chain;
 use crate::store::{StoreError, queue};
 
 /// The schema, compiled in.
@@ -19,6 +20,8 @@ const LEDGER_LOCK: i64 = 0x0066_6f72_6563_6102;
 
 /// How long a connection may be waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections of a pool on a chain.
+const CHAIN_CONNECTIONS: u32 = 4;
 
 /// Brings the schema up to date with the rights of the connecting user.
 ///
@@ -64,19 +67,28 @@ pub async fn ensure_database(url: &str, maintenance_url: &str) -> Result<(), Sto
 /// # Errors
 /// [`StoreError`] when the server cannot be reached or the role is missing.
 pub async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute("set role forecastd_service").await?;
-                connection.execute("set time zone 'UTC'").await?;
-                Ok(())
-            })
+    Ok(of_service(connections, Chain::Live).connect_with(options(url)?).await?)
+}
+
+/// A pool on the same database for the tables of a chain. It connects when it is first used.
+#[must_use]
+pub fn on_chain(pool: &PgPool, chain: Chain) -> PgPool {
+    of_service(CHAIN_CONNECTIONS, chain).connect_lazy_with((*pool.connect_options()).clone())
+}
+
+/// The names of the backfilled chain's tables are those of the live one's, in a schema that comes first for such a pool.
+fn of_service(connections: u32, chain: Chain) -> PgPoolOptions {
+    let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    options.after_connect(move |connection, _| {
+        Box::pin(async move {
+            connection.execute("set role forecastd_service").await?;
+            connection.execute("set time zone 'UTC'").await?;
+            if chain == Chain::Backfill {
+                connection.execute("set search_path = backfill, public").await?;
+            }
+            Ok(())
         })
-        .connect_with(options(url)?)
-        .await?;
-    Ok(pool)
+    })
 }
 
 /// Takes part in recording until the transaction ends and tells the moment, by the store's clock, that every row of

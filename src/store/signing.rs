@@ -9,10 +9,15 @@ use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use crate::opinion::chain::Chain;
 use crate::store::chain::Head;
 
-/// A key that signs heads.
-pub struct HeadSigner(SigningKey);
+/// A key that signs the heads of a chain.
+#[derive(Clone)]
+pub struct HeadSigner {
+    key: SigningKey,
+    chain: Chain,
+}
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +44,18 @@ pub enum SigningError {
 /// Name of the key's file in the data folder.
 const KEY_FILE: &str = "ledger.key";
 
-/// What is signed: a fixed text, so that no other message can be taken for a head.
-fn message(head: Head) -> String {
-    format!("forecastd ledger head {} {}", head.sequence, hex::encode(head.hash))
+/// What is signed: a fixed text, so that no other message can be taken for a head, nor a backfilled head for a live one.
+#[must_use]
+pub fn signed_text(chain: Chain, sequence: i64, hash: &[u8; 32]) -> String {
+    let name = match chain {
+        Chain::Live => "ledger",
+        Chain::Backfill => "backfill",
+    };
+    format!("forecastd {name} head {sequence} {}", hex::encode(hash))
+}
+
+fn message(chain: Chain, head: Head) -> String {
+    signed_text(chain, head.sequence, &head.hash)
 }
 
 impl HeadSigner {
@@ -56,7 +70,7 @@ impl HeadSigner {
             Ok(text) => {
                 let bytes = hex::decode(text.trim()).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
                 let secret = bytes.ok_or_else(|| SigningError::Format { path: path.clone() })?;
-                Ok(Self(SigningKey::from_bytes(&secret)))
+                Ok(Self::of(&secret))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut secret = [0u8; 32];
@@ -65,7 +79,7 @@ impl HeadSigner {
                 let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
                 file.write_all(hex::encode(secret).as_bytes()).map_err(io)?;
                 file.sync_all().map_err(io)?;
-                Ok(Self(SigningKey::from_bytes(&secret)))
+                Ok(Self::of(&secret))
             }
             Err(error) => Err(io(error)),
         }
@@ -79,24 +93,40 @@ impl HeadSigner {
         if folder.join(KEY_FILE).exists() { Self::open(folder).map(Some) } else { Ok(None) }
     }
 
+    /// The same key for the heads of a chain; that of a folder signs live ones.
+    #[must_use]
+    pub fn on(&self, chain: Chain) -> Self {
+        Self { key: self.key.clone(), chain }
+    }
+
     /// The signature of a head, 64 bytes.
     #[must_use]
     pub fn sign(&self, head: Head) -> [u8; 64] {
-        self.0.sign(message(head).as_bytes()).to_bytes()
+        self.key.sign(message(self.chain, head).as_bytes()).to_bytes()
     }
 
     /// The public key, 32 bytes.
     #[must_use]
     pub fn public_key(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
+        self.key.verifying_key().to_bytes()
+    }
+
+    fn of(secret: &[u8; 32]) -> Self {
+        Self { key: SigningKey::from_bytes(secret), chain: Chain::Live }
     }
 }
 
-/// Whether a signature is that of the key over the head.
+/// Whether a signature is that of the key over the head of the live chain.
 #[must_use]
 pub fn is_signed(head: Head, signature: &[u8; 64], public_key: &[u8; 32]) -> bool {
+    is_signed_on(Chain::Live, head, signature, public_key)
+}
+
+/// Whether a signature is that of the key over the head of a chain.
+#[must_use]
+pub fn is_signed_on(chain: Chain, head: Head, signature: &[u8; 64], public_key: &[u8; 32]) -> bool {
     let key = VerifyingKey::from_bytes(public_key);
-    key.is_ok_and(|k| k.verify(message(head).as_bytes(), &Signature::from_bytes(signature)).is_ok())
+    key.is_ok_and(|k| k.verify(message(chain, head).as_bytes(), &Signature::from_bytes(signature)).is_ok())
 }
 
 #[cfg(test)]
@@ -113,6 +143,9 @@ mod tests {
         let signature = signer.sign(head);
         assert!(is_signed(head, &signature, &again.public_key()));
         assert!(!is_signed(Head { sequence: 8, ..head }, &signature, &signer.public_key()));
+        let backfilled = signer.on(Chain::Backfill).sign(head);
+        assert!(is_signed_on(Chain::Backfill, head, &backfilled, &signer.public_key()));
+        assert!(!is_signed(head, &backfilled, &signer.public_key()), "a backfilled head is no live one");
         std::fs::write(folder.path().join("ledger.key"), "nonsense").unwrap();
         assert!(matches!(HeadSigner::open(folder.path()), Err(SigningError::Format { .. })));
     }

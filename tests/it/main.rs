@@ -4,6 +4,7 @@
 
 mod answers;
 mod architecture;
+mod backfill;
 mod comparisons;
 mod http;
 mod imports;

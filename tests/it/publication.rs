@@ -10,6 +10,7 @@ use forecastd::market::bar::{Bar, BarFields, Day};
 use forecastd::market::calendar;
 use forecastd::market::history::History;
 use forecastd::market::simulation::SimulatedMarket;
+use forecastd::opinion::chain::Chain;
 use forecastd::publication::compose::{Composed, PublicationInputs, compose};
 use forecastd::publication::header::{Header, Previous};
 use forecastd::store::chain;
@@ -260,6 +261,7 @@ async fn answers_know_nothing_of_rows_beyond_the_cutoffs(options: PgPoolOptions,
         simulated: true,
         model_id: model.model_id.clone(),
         has_network: true,
+        chain: Chain::Live,
         provenance: serde_json::from_value(said(&row)["provenance"].clone()).unwrap(),
     };
     let expected = answers(early.history(), &model, &header);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use forecastd::jobs::simulate;
 use forecastd::market::simulation::SimulatedMarket;
+use forecastd::opinion::chain::Chain;
 use forecastd::store::open::Store;
 use forecastd::store::{pool, queue};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -58,7 +59,7 @@ async fn open(options: PgPoolOptions, connect: PgConnectOptions, simulated: bool
     pool::claim(&pool, simulated).await.unwrap();
     let owner = options.max_connections(2).connect_with(connect).await.unwrap();
     queue::migrate(&owner).await.unwrap();
-    Opened { store: Store { pool, simulated, url: String::new() }, owner }
+    Opened { store: Store { pool, simulated, url: String::new(), chain: Chain::Live }, owner }
 }
 
 /// Rows of a table.
