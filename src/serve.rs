@@ -1,7 +1,6 @@
 //! `forecastd serve`: brings the store up to date, publishes what is due, and answers until it is told to stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +26,7 @@ use crate::market::simulation::PLANTED_SYMBOL;
 use crate::opinion::envelope::Kind;
 use crate::store::ledger::LedgerRow;
 use crate::store::open::{Server, Store, StoreOptions};
-use crate::store::signing::HeadSigner;
+use crate::store::signing::{HeadSigner, KeyFile};
 use crate::store::{StoreError, instruments, ledger, models, pool};
 
 /// How long open requests may finish after a stop was asked for.
@@ -44,13 +43,12 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
     let listener =
         listener.with_context(|| format!("{} cannot be bound; choose another with --listen", config.listen))?;
     let mut stop = stop_signal()?;
-    let data_dir = options.data_dir.clone();
     let mut server = Server::start(options, false).await?;
     let store = open_store(&server, config).await?;
     let board = Arc::new(Board::default());
     let address = listener.local_addr()?;
     let http = tokio::spawn(answer(listener, app_state(&store, &board, config)?, stop.clone()));
-    let signer = HeadSigner::open(&data_dir)?;
+    let signer = HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
     // What was published before is served at once; imports and trainings that are due may take minutes.
     refresh(&store, &board).await?;
     let prepared = tokio::select! {
@@ -61,7 +59,12 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig) -> anyhow::Resul
         Ok(()) if !*stop.borrow() => {
             refresh(&store, &board).await?;
             greet(&store, &board, address).await?;
-            let walk = tokio::spawn(walk_past(server.url().to_owned(), store.clone(), config.recipe.clone(), data_dir));
+            let walk = tokio::spawn(walk_past(
+                server.url().to_owned(),
+                store.clone(),
+                config.recipe.clone(),
+                server.key_file(),
+            ));
             let outcome = watch_store(&mut server, &store, &board, stop).await;
             walk.abort();
             outcome
@@ -103,14 +106,15 @@ async fn is_training_due(store: &Store) -> anyhow::Result<bool> {
 
 /// Gives the network its record: where the model in force has none, walks through the past while the benchmarks are
 /// served, trains, and publishes what came of it.
-async fn walk_past(url: String, store: Store, recipe: RecipeConfig, data_dir: PathBuf) {
+async fn walk_past(url: String, store: Store, recipe: RecipeConfig, key: KeyFile) {
     let walk = async {
         if recipe.members == 0 || !lacks_network(&store).await? {
             return anyhow::Ok(());
         }
         tracing::info!("walking through the past to give the network its record; the benchmarks are served meanwhile");
         train_in_child(&url, &store, &recipe, Past::Walked).await?;
-        if let Some(done) = publish::publish(&store, &HeadSigner::open(&data_dir)?, false).await? {
+        let signer = HeadSigner::for_ledger(&store.pool, &key).await?;
+        if let Some(done) = publish::publish(&store, &signer, false).await? {
             tracing::info!("published {} answers as of {} from the new model", done.entries, done.as_of);
         }
         Ok(())

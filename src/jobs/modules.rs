@@ -1,5 +1,6 @@
 //! The pieces of work; listed here because the list of the crate would grow too long.
 
+pub mod backup;
 pub mod evaluate;
 pub mod evaluation_report;
 pub mod import;

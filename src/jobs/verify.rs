@@ -55,7 +55,7 @@ pub enum Broken {
     /// A publication's last entry has no signature.
     #[error("entry {0} ends a publication, and its signature is missing")]
     Unsigned(i64),
-    /// A head was signed by another key than this installation's.
+    /// A head was signed by another key than this installation's, which signs all heads from its first one on.
     #[error("the head of entry {sequence} was signed by key {found}, not by this installation's key {expected}")]
     Signer {
         /// Place in the chain.
@@ -91,6 +91,7 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     drop(connection);
     let phase = Phase::start("verify", "entries", u64::try_from(last.sequence).unwrap_or(0));
     let mut head = Head { sequence: 0, hash: GENESIS };
+    let mut signers = Signers { installation: expect.public_key, other: None, own: false };
     let mut seen = None;
     loop {
         let page = ledger::entries_after(pool, head.sequence, PAGE).await?;
@@ -101,7 +102,8 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
             }
             let mut is_signed_here = false;
             while let Some(signed) = signed.next_if(|s| s.head.sequence <= head.sequence) {
-                check_signature(&signed, head, expect.public_key)?;
+                check_signature(&signed, head)?;
+                signers.follow(&signed)?;
                 is_signed_here = true;
             }
             let ends_publication = publications.get(&entry.publication).is_some_and(|p| p.2 == head.sequence);
@@ -123,6 +125,7 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     if publications.values().any(|(.., last)| *last > head.sequence) {
         return Err(Broken::Missing(head.sequence + 1));
     }
+    signers.end()?;
     if let Some((sequence, expected)) = expect.entry
         && seen != Some(expected)
     {
@@ -133,16 +136,45 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
     Ok(head)
 }
 
-fn check_signature(signed: &SignedHead, head: Head, installation: Option<[u8; 32]>) -> Result<(), Broken> {
-    let sequence = signed.head.sequence;
-    if signed.head != head || !is_signed(head, &signed.signature, &signed.public_key) {
-        return Err(Broken::Signature(sequence));
-    }
-    match installation.filter(|key| *key != signed.public_key) {
-        Some(key) => {
-            Err(Broken::Signer { sequence, found: hex::encode(signed.public_key), expected: hex::encode(key) })
+fn check_signature(signed: &SignedHead, head: Head) -> Result<(), Broken> {
+    let is_right = signed.head == head && is_signed(head, &signed.signature, &signed.public_key);
+    if is_right { Ok(()) } else { Err(Broken::Signature(signed.head.sequence)) }
+}
+
+/// Who signed: an installation may have succeeded another key, and from then on signs alone. As a head stands for all
+/// entries before it, its first signature vouches for what the earlier key signed, too.
+struct Signers {
+    installation: Option<[u8; 32]>,
+    other: Option<(i64, [u8; 32])>,
+    own: bool,
+}
+
+impl Signers {
+    fn follow(&mut self, signed: &SignedHead) -> Result<(), Broken> {
+        let Some(own) = self.installation else { return Ok(()) };
+        if signed.public_key == own {
+            if let Some((until, key)) = self.other.filter(|_| !self.own) {
+                tracing::info!("the heads up to entry {until} were signed by an earlier key, {}", hex::encode(key));
+            }
+            self.own = true;
+            return Ok(());
         }
-        None => Ok(()),
+        self.other = Some((signed.head.sequence, signed.public_key));
+        if self.own { self.refuse() } else { Ok(()) }
+    }
+
+    /// At the end of the ledger: the newest head is the installation's.
+    fn end(&self) -> Result<(), Broken> {
+        if self.own { Ok(()) } else { self.refuse() }
+    }
+
+    fn refuse(&self) -> Result<(), Broken> {
+        match self.installation.zip(self.other) {
+            Some((own, (sequence, found))) => {
+                Err(Broken::Signer { sequence, found: hex::encode(found), expected: hex::encode(own) })
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The parts of the store; listed here because the list of the crate would grow too long.
 
 pub mod account;
+pub mod address;
+pub mod backup;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;
+pub mod clients;
 pub mod cluster;
 pub mod comparisons;
 pub mod copy;
@@ -25,6 +28,7 @@ pub mod pool;
 pub mod prices;
 pub mod programs;
 pub mod queue;
+pub mod schema;
 pub mod signing;
 pub mod socket;
 
