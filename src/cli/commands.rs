@@ -126,11 +126,11 @@ Example:
   forecastd backup /backup/2026-11-23.dump"
     )]
     Backup {
-        /// File to write; it must not exist yet
+        /// File to write, which must not exist yet, or a folder, where it is named by the moment
         file: PathBuf,
     },
     /// Fill an empty database from a file of `backup`, and verify its ledger
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   forecastd --data-dir new-data restore /backup/2026-11-23.dump
   DATABASE_URL=postgres://owner@db/empty forecastd restore /backup/2026-11-23.dump")]
     Restore {

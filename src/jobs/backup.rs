@@ -56,12 +56,13 @@ pub struct Manifest {
     pub sha256: String,
 }
 
-/// Dumps a database into a file, with its manifest in `FILE.json`.
+/// Dumps a database into a file, with its manifest in `FILE.json`. In a folder the file is named by the moment.
 ///
 /// # Errors
 /// When the file exists or cannot be written, or `pg_dump` is missing or fails; no file is left then.
 pub async fn backup(server: &Server, store: &Store, file: &Path) -> anyhow::Result<()> {
-    for path in [file.to_owned(), beside(file, ".json")] {
+    let file = &named(file);
+    for path in [file.clone(), beside(file, ".json")] {
         anyhow::ensure!(!path.exists(), "{} exists already; a backup overwrites nothing", path.display());
     }
     let snapshot = Snapshot::take(&store.url).await?.context("the database is empty; there is nothing to back up")?;
@@ -268,6 +269,14 @@ async fn copy_hashed(from: &mut (impl AsyncRead + Unpin), mut to: Option<&mut Fi
             file.write_all(&chunk[..read]).await?;
         }
     }
+}
+
+/// The file itself, or one in the folder that was given.
+fn named(file: &Path) -> PathBuf {
+    if !file.is_dir() {
+        return file.to_owned();
+    }
+    file.join(format!("forecastd-{}.dump", Utc::now().format("%Y%m%dT%H%M%SZ")))
 }
 
 /// The path with something behind its name.

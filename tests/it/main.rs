@@ -4,6 +4,7 @@
 
 mod answers;
 mod architecture;
+mod backup;
 mod comparisons;
 mod http;
 mod imports;
@@ -11,6 +12,7 @@ mod ledger;
 mod models;
 mod program;
 mod publication;
+mod schema;
 mod walkforward;
 
 /// What several tests need.
