@@ -17,6 +17,17 @@ COPY . .
 ENV SQLX_OFFLINE=true
 RUN cargo build --release --locked
 
+# Backup and restore need pg_dump and pg_restore of the server's version, so they run in the server's own image.
+FROM postgres:17-bookworm AS backup
+RUN useradd --uid 1000 --user-group --no-create-home --shell /usr/sbin/nologin forecastd \
+    && install --directory --owner forecastd --group forecastd --mode 0750 /var/lib/forecastd /backup
+COPY --from=build /build/target/release/forecastd /usr/local/bin/forecastd
+USER forecastd
+WORKDIR /backup
+ENV FORECASTD_DATA_DIR=/var/lib/forecastd
+ENTRYPOINT ["forecastd"]
+CMD ["backup", "/backup"]
+
 FROM debian:bookworm-slim AS run
 # Certificates for data providers and for a Postgres reached by TLS; the database itself is another container.
 RUN apt-get update \

@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check check-without-tests bench bench-pytorch prepare openapi readme build release postgres test-setup \
-	format lint docs sizes openapi-check readme-check unused licences queries
+	format lint docs sizes openapi-check readme-check unused licences queries deploy-check
 
 BINARIES := $(or $(CARGO_TARGET_DIR),target)
 PROGRAM := $(BINARIES)/debug/forecastd
@@ -32,7 +32,7 @@ test: postgres test-setup build ## run every test, on a private throw-away Postg
 
 check: test check-without-tests ## everything CI runs
 
-check-without-tests: format lint docs sizes openapi-check readme-check unused licences queries ## what CI runs besides the tests
+check-without-tests: format lint docs sizes openapi-check readme-check unused licences queries deploy-check ## what CI runs besides the tests
 
 bench: postgres ## print the benchmark tables
 	$(TEST_DATA_NOTE)
@@ -93,3 +93,6 @@ licences:
 
 queries: postgres build
 	$(PROGRAM) with-postgres -- scripts/queries.sh check
+
+deploy-check: ## check the compose file and the Kubernetes manifests
+	@scripts/deploy-check.sh

@@ -7,6 +7,7 @@ use forecastd::store::embedded::{Embedded, EmbeddedOptions};
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::pool;
 use forecastd::store::programs::SearchPath;
+use forecastd::store::schema::Migrations;
 
 /// A running throw-away Postgres.
 pub struct Stores {
@@ -39,6 +40,8 @@ impl Stores {
             data_dir: self.folder.path().to_owned(),
             postgres_dir: programs(),
             connections: 4,
+            migrations: Migrations::Run,
+            signing_key: None,
         };
         Ok(Server::start(options, false).await?.real().await?)
     }

@@ -45,6 +45,16 @@ pub struct StoreConfig {
     /// Postgres server to use instead of the embedded one, postgres://user:password@host/database
     #[arg(long, env = "DATABASE_URL", value_name = "URL", global = true, hide_env_values = true)]
     pub database_url: Option<Secret>,
+    /// File whose first line is the password of that server, for an address without one
+    #[arg(long, env = "FORECASTD_DATABASE_PASSWORD_FILE", value_name = "FILE", global = true)]
+    pub database_password_file: Option<PathBuf>,
+    /// Refuse a schema that is behind instead of bringing it up to date (`forecastd migrate` does)
+    #[arg(long, env = "FORECASTD_NO_MIGRATE", global = true, value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_migrate: bool,
+    /// Key that signs the ledger's heads, the same for every process that publishes. By default ledger.key in the data
+    /// folder, made there for a new ledger
+    #[arg(long, env = "FORECASTD_SIGNING_KEY", value_name = "FILE", global = true)]
+    pub signing_key: Option<PathBuf>,
     /// Folder of the embedded Postgres and of the signing key
     #[arg(long, env = "FORECASTD_DATA_DIR", value_name = "DIR", default_value = "data", global = true)]
     pub data_dir: PathBuf,

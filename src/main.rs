@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use forecastd::cli::commands::{CheckedChains, Cli, Command, TrainArgs};
+use forecastd::cli::commands::{CheckedChains, Cli, Command, PublishArgs, TrainArgs};
 use forecastd::cli::keys::KeysCommand;
 use forecastd::cli::research::BackfillArgs;
 use forecastd::config::{LogFormat, StoreConfig};
@@ -12,11 +12,14 @@ use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
 use forecastd::jobs::{
-    backfill, evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, tools, train, transfer, verify,
+    backfill, backup, evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, tools, train, transfer,
+    verify,
 };
 use forecastd::opinion::chain::Chain;
+use forecastd::store::address::with_password_of;
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
+use forecastd::store::schema::Migrations;
 use forecastd::store::signing::HeadSigner;
 use forecastd::{clock, serve, telemetry, work};
 
@@ -64,11 +67,11 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     match &cli.command {
         Command::Serve(options) => {
-            serve::serve(store_options(config), options, config.clock_file.clone()).await?;
+            serve::serve(store_options(config)?, options, config.clock_file.clone()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Work(options) => {
-            work::work(store_options(config), options, config.clock_file.clone()).await?;
+            work::work(store_options(config)?, options, config.clock_file.clone()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::WithPostgres { command } => tools::with_postgres(config, command).await,
@@ -84,7 +87,7 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::ConfigTable => tools::print_all(&tools::config_table()),
         command => {
             require_store(config, command)?;
-            let server = Server::start(store_options(config), true).await?;
+            let server = Server::start(options_for(config, command)?, true).await?;
             let outcome = run_on_store(cli, &server).await;
             let stopped = server.stop().await.context("the store did not stop cleanly");
             outcome.and_then(|code| stopped.map(|()| code))
@@ -94,7 +97,10 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 /// Refuses commands that only read a store where there is none, so that a mistyped folder is not taken for an empty one.
 fn require_store(config: &StoreConfig, command: &Command) -> anyhow::Result<()> {
-    let makes_one = matches!(command, Command::Import(_) | Command::Keys(KeysCommand::Create { .. }));
+    let makes_one = matches!(
+        command,
+        Command::Import(_) | Command::Keys(KeysCommand::Create { .. }) | Command::Migrate | Command::Restore { .. }
+    );
     anyhow::ensure!(
         makes_one || config.url().is_some() || config.data_dir.join("postgres").exists(),
         "there is no store in {}; name its folder with --data-dir, or make one with `forecastd import FOLDER` or `forecastd serve`",
@@ -105,6 +111,9 @@ fn require_store(config: &StoreConfig, command: &Command) -> anyhow::Result<()> 
 
 /// The commands that need the store.
 async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
+    if let Command::Restore { file } = &cli.command {
+        return backup::restore(server, file).await.map(|()| ExitCode::SUCCESS);
+    }
     let store = match &cli.command {
         Command::Import(_) => server.real().await?,
         Command::Train(TrainArgs { simulated: true, .. }) => server.simulated().await?,
@@ -125,20 +134,23 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::RunJob(arguments) => {
-            let signer = HeadSigner::open(&cli.store.data_dir)?;
+            let signer = HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
             run_job::run_job(&store, &signer, arguments).await.map(|()| ExitCode::SUCCESS)
         }
-        Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
-        Command::Backfill(arguments) => run_backfill(cli, &store, arguments).await,
+        Command::Publish(arguments) => run_publish(server, &store, arguments).await,
+        Command::Backfill(arguments) => run_backfill(server, &store, arguments).await,
         Command::Replay { sequence, chain } => run_replay(&store.on(*chain), *sequence).await,
-        Command::Verify { expect, chain } => run_verify(cli, &store, *expect, *chain).await,
+        Command::Verify { expect, chain } => run_verify(server, &store, *expect, *chain).await,
         Command::Evaluate(arguments) => evaluate::evaluate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Transfer(arguments) => transfer::transfer(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Payoffs(arguments) => payoffs::payoffs(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Rate(arguments) => rate::rate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Jobs(arguments) => job_commands::run(&store.pool, arguments).await,
         Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
-        Command::Serve(_)
+        Command::Migrate => migrated(&store),
+        Command::Backup { file } => backup::backup(server, &store, file).await.map(|()| ExitCode::SUCCESS),
+        Command::Restore { .. }
+        | Command::Serve(_)
         | Command::Work(_)
         | Command::WithPostgres { .. }
         | Command::Health { .. }
@@ -150,9 +162,13 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<ExitCode> {
-    let signer = HeadSigner::open(&cli.store.data_dir)?;
-    match publish::publish(store, &signer, again, None).await? {
+async fn run_publish(server: &Server, store: &Store, arguments: &PublishArgs) -> anyhow::Result<ExitCode> {
+    let signer = if arguments.new_signing_key {
+        HeadSigner::successor(&server.key_file())?
+    } else {
+        HeadSigner::for_ledger(&store.pool, &server.key_file()).await?
+    };
+    match publish::publish(store, &signer, arguments.again || arguments.new_signing_key, None).await? {
         Some(done) => println!(
             "published {} answers as of {}, ledger head {}:{}",
             done.entries,
@@ -165,8 +181,8 @@ async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_backfill(cli: &Cli, store: &Store, arguments: &BackfillArgs) -> anyhow::Result<ExitCode> {
-    let signer = HeadSigner::open(&cli.store.data_dir)?;
+async fn run_backfill(server: &Server, store: &Store, arguments: &BackfillArgs) -> anyhow::Result<ExitCode> {
+    let signer = HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
     let done = backfill::backfill(store, &signer, arguments, None).await?;
     match done.head {
         Some(head) => {
@@ -192,12 +208,12 @@ async fn run_replay(store: &Store, sequence: i64) -> anyhow::Result<ExitCode> {
 }
 
 async fn run_verify(
-    cli: &Cli,
+    server: &Server,
     store: &Store,
     mut entry: Option<(i64, [u8; 32])>,
     checked: CheckedChains,
 ) -> anyhow::Result<ExitCode> {
-    let public_key = HeadSigner::existing(&cli.store.data_dir)?.map(|s| s.public_key());
+    let public_key = HeadSigner::existing(&server.key_file())?.map(|s| s.public_key());
     for chain in checked.chains() {
         let expect = verify::Expectations { entry: entry.take(), public_key };
         let head = verify::verify_on(*chain, &store.on(*chain).pool, expect).await?;
@@ -212,11 +228,33 @@ async fn run_verify(
     Ok(ExitCode::SUCCESS)
 }
 
-fn store_options(config: &StoreConfig) -> StoreOptions {
-    StoreOptions {
-        database_url: config.url(),
+fn migrated(store: &Store) -> anyhow::Result<ExitCode> {
+    let kind = if store.simulated { "the simulated market's" } else { "the" };
+    tools::print_all(&format!("{kind} schema and job queue are up to date\n"))
+}
+
+/// The options for a command: `migrate` brings the schema up to date whatever else was said, and a backup takes it as it is.
+fn options_for(config: &StoreConfig, command: &Command) -> anyhow::Result<StoreOptions> {
+    let options = store_options(config)?;
+    Ok(match command {
+        Command::Migrate => StoreOptions { migrations: Migrations::Run, ..options },
+        Command::Backup { .. } => StoreOptions { migrations: Migrations::Leave, ..options },
+        _ => options,
+    })
+}
+
+fn store_options(config: &StoreConfig) -> anyhow::Result<StoreOptions> {
+    let url = config.url();
+    let database_url = match config.database_password_file.as_deref() {
+        Some(file) => url.map(|url| with_password_of(&url, file)).transpose()?,
+        None => url,
+    };
+    Ok(StoreOptions {
+        database_url,
         data_dir: config.data_dir.clone(),
         postgres_dir: config.postgres_dir.clone(),
         connections: config.database_connections,
-    }
+        migrations: if config.no_migrate { Migrations::Require } else { Migrations::Run },
+        signing_key: config.signing_key.clone(),
+    })
 }

@@ -46,14 +46,14 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
     let listener =
         listener.with_context(|| format!("{} cannot be bound; choose another with --listen", config.listen))?;
     let mut stop = stop_signal()?;
-    let data_dir = options.data_dir.clone();
+    let (data_dir, signing_key) = (options.data_dir.clone(), options.signing_key.clone());
     let mut server = Server::start(options, false).await?;
     let store = open_store(&server, config).await?;
     let board = Arc::new(Board::default());
     let address = listener.local_addr()?;
     let http = tokio::spawn(answer(listener, app_state(&store, &board, config)?, stop.clone()));
     // Made here, if it is missing, and not by two jobs at once.
-    HeadSigner::open(&data_dir)?;
+    HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
     // What was published before is served at once; imports and trainings that are due may take minutes.
     refresh(&store, &board).await?;
     let outcome = tokio::select! {
@@ -65,7 +65,7 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
             let queue = pool::connect(&store.url, work::connections(&config.work)).await?;
             let mut roles = JoinSet::new();
             if !config.no_work {
-                let place = Place { data_dir, clock_file };
+                let place = Place { data_dir, clock_file, signing_key };
                 let settings = work::settings(&store, &config.work, &config.recipe, place)?;
                 roles.spawn(worker::work(queue.clone(), settings, stop.clone()));
                 roles.spawn(scheduler::keep_schedule(

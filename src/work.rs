@@ -12,6 +12,7 @@ use crate::jobs::worker::{self, WorkerSettings};
 use crate::serve::stop_signal;
 use crate::store::open::{Server, Store, StoreOptions};
 use crate::store::pool;
+use crate::store::signing::HeadSigner;
 
 /// Connections of the queue beside one a job: one that listens, and some for looking around.
 const QUEUE_CONNECTIONS: u32 = 4;
@@ -21,6 +22,8 @@ const QUEUE_CONNECTIONS: u32 = 4;
 pub struct Place {
     /// Folder of the signing key.
     pub data_dir: PathBuf,
+    /// File of the signing key, if one was named.
+    pub signing_key: Option<PathBuf>,
     /// Where a rehearsed time is written, if time is rehearsed.
     pub clock_file: Option<PathBuf>,
 }
@@ -31,9 +34,11 @@ pub struct Place {
 /// When the store cannot be opened.
 pub async fn work(options: StoreOptions, config: &WorkArgs, clock_file: Option<PathBuf>) -> anyhow::Result<()> {
     let stop = stop_signal()?;
-    let place = Place { data_dir: options.data_dir.clone(), clock_file };
+    let place = Place { data_dir: options.data_dir.clone(), signing_key: options.signing_key.clone(), clock_file };
     let server = Server::start(options, true).await?;
     let store = server.current().await?;
+    // A worker with another key is told so now, and not by its first publication.
+    HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
     let settings = settings(&store, &config.work, &config.recipe, place)?;
     let queue = pool::connect(&store.url, connections(&config.work)).await?;
     let kind = if store.simulated { "the simulated market" } else { "real data" };
@@ -69,6 +74,7 @@ pub fn settings(
             url: Secret::new(store.url.clone()),
             simulated: store.simulated,
             data_dir,
+            signing_key: place.signing_key,
             recipe: recipe.clone(),
             time_limit: config.time_limit(),
             memory_limit: config.job_memory.map(|mebibytes| mebibytes << 20),

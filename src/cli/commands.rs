@@ -64,7 +64,8 @@ Examples:
     /// Publish answers for the newest session into the ledger
     #[command(after_help = "Examples:
   forecastd publish
-  forecastd publish --again     also when nothing new came in")]
+  forecastd publish --again     also when nothing new came in
+  forecastd publish --new-signing-key --signing-key /run/secrets/new.key")]
     Publish(PublishArgs),
     /// Walk forward through the past and write forecasts and scores
     #[command(after_help = "Examples:
@@ -133,6 +134,34 @@ Example:
         /// Chains to check; an expected entry is one of the live chain unless only the other is checked
         #[arg(long, value_name = "CHAIN", default_value = "all")]
         chain: CheckedChains,
+    },
+    /// Bring the schema and the job queue up to date, and end
+    #[command(
+        after_help = "Run it with the rights of the tables' owner before a new version starts with --no-migrate. Versions before
+and after it work side by side meanwhile.
+
+Example:
+  DATABASE_URL=postgres://owner@db/forecastd forecastd migrate"
+    )]
+    Migrate,
+    /// Dump the database into a file, with a manifest beside it (FILE.json) that names the ledger's head
+    #[command(
+        after_help = "Needs PostgreSQL's pg_dump, of the server's version or newer. The signing key is not in the dump: keep it apart.
+
+Example:
+  forecastd backup /backup/2026-11-23.dump"
+    )]
+    Backup {
+        /// File to write, which must not exist yet, or a folder, where it is named by the moment
+        file: PathBuf,
+    },
+    /// Fill an empty database from a file of `backup`, and verify its ledger
+    #[command(after_help = "Examples:
+  forecastd --data-dir new-data restore /backup/2026-11-23.dump
+  DATABASE_URL=postgres://owner@db/empty forecastd restore /backup/2026-11-23.dump")]
+    Restore {
+        /// File that `backup` wrote, its manifest beside it
+        file: PathBuf,
     },
     /// Make, list and revoke keys for writing and operating
     #[command(
@@ -206,6 +235,9 @@ pub struct PublishArgs {
     /// Publish even when the newest session was published already
     #[arg(long)]
     pub again: bool,
+    /// Publish anew and go on with another signing key for good; every process that publishes then needs that key
+    #[arg(long)]
+    pub new_signing_key: bool,
 }
 
 /// Form of the OpenAPI description.

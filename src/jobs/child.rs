@@ -29,6 +29,8 @@ pub struct ChildSettings {
     pub simulated: bool,
     /// Folder of the signing key.
     pub data_dir: PathBuf,
+    /// File of the signing key, if one was named.
+    pub signing_key: Option<PathBuf>,
     /// How forecasts are made.
     pub recipe: RecipeConfig,
     /// A run that takes longer is ended.
@@ -159,6 +161,11 @@ fn spawn(lease: Lease, settings: &ChildSettings) -> std::io::Result<(Child, Opti
     command.arg("--data-dir").arg(&settings.data_dir);
     // In the environment, where other accounts cannot read it.
     command.env("DATABASE_URL", settings.url.expose());
+    // The worker has seen to the schema.
+    command.env("FORECASTD_NO_MIGRATE", "true");
+    if let Some(file) = &settings.signing_key {
+        command.arg("--signing-key").arg(file);
+    }
     if settings.simulated {
         command.arg("--simulated");
     }

@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod backfill_plan;
+pub mod backup;
 pub mod child;
 pub mod evaluate;
 pub mod evaluation_report;

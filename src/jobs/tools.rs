@@ -18,8 +18,8 @@ use crate::cli::commands::{Cli, OpenapiFormat};
 use crate::config::{StoreConfig, markdown_table};
 use crate::forecast::verdict_calibration::{CalibrationSettings, calibrate};
 use crate::store::embedded::{Embedded, EmbeddedOptions};
-use crate::store::pool;
 use crate::store::programs::SearchPath;
+use crate::store::{pool, schema};
 
 /// How long a service may take to say that it is alive.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
@@ -31,7 +31,7 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 /// When Postgres or the command cannot be started.
 pub async fn with_postgres(config: &StoreConfig, command: &[OsString]) -> anyhow::Result<ExitCode> {
     if let Some(url) = config.url() {
-        pool::migrate(&url).await?;
+        schema::migrate(&url).await?;
         return run(command, &url).await;
     }
     let folder = throw_away_folder()?;
@@ -110,7 +110,7 @@ pub fn config_table() -> String {
 async fn migrate_from_sources(url: &str) -> anyhow::Result<()> {
     let folder = Path::new("migrations");
     if !folder.is_dir() {
-        return Ok(pool::migrate(url).await?);
+        return Ok(schema::migrate(url).await?);
     }
     let mut connection = sqlx::PgConnection::connect(url).await?;
     sqlx::migrate::Migrator::new(folder).await?.run(&mut connection).await?;

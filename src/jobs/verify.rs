@@ -103,6 +103,7 @@ pub async fn verify_on(of: Chain, pool: &PgPool, expect: Expectations) -> Result
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;
     let last = chain::head(&mut connection).await?;
     drop(connection);
+    let mut signers = Signers { installation: expect.public_key, other: None, own: false };
     let phase = Phase::start("verify", "entries", u64::try_from(last.sequence).unwrap_or(0));
     let mut head = Head { sequence: 0, hash: GENESIS };
     let mut seen = None;
@@ -115,7 +116,8 @@ pub async fn verify_on(of: Chain, pool: &PgPool, expect: Expectations) -> Result
             }
             let mut is_signed_here = false;
             while let Some(signed) = signed.next_if(|s| s.head.sequence <= head.sequence) {
-                check_signature(of, &signed, head, expect.public_key)?;
+                check_signature(of, &signed, head)?;
+                signers.follow(&signed)?;
                 is_signed_here = true;
             }
             let ends_publication = publications.get(&entry.publication).is_some_and(|p| p.2 == head.sequence);
@@ -137,6 +139,7 @@ pub async fn verify_on(of: Chain, pool: &PgPool, expect: Expectations) -> Result
     if publications.values().any(|(.., last)| *last > head.sequence) {
         return Err(Broken::Missing(head.sequence + 1));
     }
+    signers.end()?;
     if of == Chain::Backfill
         && let Some(sequence) = backfill::without_span(pool).await?
     {
@@ -152,16 +155,45 @@ pub async fn verify_on(of: Chain, pool: &PgPool, expect: Expectations) -> Result
     Ok(head)
 }
 
-fn check_signature(of: Chain, signed: &SignedHead, head: Head, installation: Option<[u8; 32]>) -> Result<(), Broken> {
-    let sequence = signed.head.sequence;
-    if signed.head != head || !is_signed_on(of, head, &signed.signature, &signed.public_key) {
-        return Err(Broken::Signature(sequence));
-    }
-    match installation.filter(|key| *key != signed.public_key) {
-        Some(key) => {
-            Err(Broken::Signer { sequence, found: hex::encode(signed.public_key), expected: hex::encode(key) })
+fn check_signature(of: Chain, signed: &SignedHead, head: Head) -> Result<(), Broken> {
+    let is_right = signed.head == head && is_signed_on(of, head, &signed.signature, &signed.public_key);
+    if is_right { Ok(()) } else { Err(Broken::Signature(signed.head.sequence)) }
+}
+
+/// Who signed: an installation may have succeeded another key, and from then on signs alone. As a head stands for all
+/// entries before it, its first signature vouches for what the earlier key signed, too.
+struct Signers {
+    installation: Option<[u8; 32]>,
+    other: Option<(i64, [u8; 32])>,
+    own: bool,
+}
+
+impl Signers {
+    fn follow(&mut self, signed: &SignedHead) -> Result<(), Broken> {
+        let Some(own) = self.installation else { return Ok(()) };
+        if signed.public_key == own {
+            if let Some((until, key)) = self.other.filter(|_| !self.own) {
+                tracing::info!("the heads up to entry {until} were signed by an earlier key, {}", hex::encode(key));
+            }
+            self.own = true;
+            return Ok(());
         }
-        None => Ok(()),
+        self.other = Some((signed.head.sequence, signed.public_key));
+        if self.own { self.refuse() } else { Ok(()) }
+    }
+
+    /// At the end of the ledger: the newest head is the installation's.
+    fn end(&self) -> Result<(), Broken> {
+        if self.own { Ok(()) } else { self.refuse() }
+    }
+
+    fn refuse(&self) -> Result<(), Broken> {
+        match self.installation.zip(self.other) {
+            Some((own, (sequence, found))) => {
+                Err(Broken::Signer { sequence, found: hex::encode(found), expected: hex::encode(own) })
+            }
+            None => Ok(()),
+        }
     }
 }
 

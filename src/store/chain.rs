@@ -206,11 +206,24 @@ pub async fn publication(pool: &PgPool, name: Uuid) -> Result<Option<(Publicatio
     }))
 }
 
-/// Keeps the signature of a head.
+/// The key that signed the newest signed head; `None` while there is none.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
+pub async fn newest_signer(connection: &mut PgConnection) -> Result<Option<[u8; 32]>, StoreError> {
+    let row = sqlx::query!("select public_key from ledger_heads order by sequence desc limit 1")
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| hash_column(&row.public_key)).transpose()
+}
+
+/// Signs a head and keeps the signature. A process with another key than the one that signed before is refused, so that
+/// it cannot break the row of signatures; its transaction then rolls back.
+///
+/// # Errors
+/// [`StoreError`] when the key is another one, or the store cannot be reached.
 pub async fn sign(connection: &mut PgConnection, head: Head, signer: &HeadSigner) -> Result<(), StoreError> {
+    signer.check_succession(newest_signer(&mut *connection).await?)?;
     sqlx::query!(
         "insert into ledger_heads (sequence, hash, signature, public_key) values ($1, $2, $3, $4)",
         head.sequence,

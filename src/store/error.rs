@@ -12,6 +12,28 @@ pub enum StoreError {
     /// The job queue could not be brought up to date.
     #[error("the job queue could not be brought up to date: {0}")]
     Queue(String),
+    /// The schema lacks what this version needs, and is not to be changed.
+    #[error(
+        "the schema of the database is behind this program ({}); run `forecastd migrate` with the rights of its owner, \
+         or start without --no-migrate",
+        lacking(*.missing)
+    )]
+    Behind {
+        /// Migrations that are missing; 0 when only the queue's are.
+        missing: usize,
+    },
+    /// The newest head of the ledger was signed by another key.
+    #[error(
+        "the newest head of the ledger was signed by key {newest}, and this process has key {given}: nothing is signed with \
+         it. Give every process that publishes the same key (--signing-key or FORECASTD_SIGNING_KEY); to go on with this \
+         one for good, run `forecastd publish --new-signing-key` once"
+    )]
+    OtherSigner {
+        /// Public key that signed the newest head.
+        newest: String,
+        /// Public key of this process.
+        given: String,
+    },
     /// Another run of the job took over, or it was cancelled.
     #[error("another run of this job took over, or it was cancelled, so this one takes no effect")]
     LeaseLost,
@@ -44,6 +66,10 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+fn lacking(migrations: usize) -> String {
+    if migrations == 0 { "in the tables of the job queue".into() } else { format!("migrations missing: {migrations}") }
 }
 
 fn kind(simulated: bool) -> &'static str {

@@ -1,12 +1,15 @@
 //! The parts of the store; listed here because the list of the crate would grow too long.
 
 pub mod account;
+pub mod address;
 pub mod arguments;
 pub mod asking;
 pub mod backfill;
+pub mod backup;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;
+pub mod clients;
 pub mod cluster;
 pub mod comparisons;
 pub mod copy;
@@ -30,6 +33,7 @@ pub mod prices;
 pub mod programs;
 pub mod queue;
 pub mod schedules;
+pub mod schema;
 pub mod signing;
 pub mod socket;
 

@@ -7,9 +7,12 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::clock;
 use crate::opinion::chain::Chain;
+use crate::store::address::with_database;
 use crate::store::cluster::{ClusterError, USER};
 use crate::store::embedded::{Embedded, EmbeddedError, EmbeddedOptions};
 use crate::store::programs::SearchPath;
+use crate::store::schema::{self, Migrations};
+use crate::store::signing::KeyFile;
 use crate::store::{StoreError, instruments, pool};
 
 /// Database of real prices on the embedded server.
@@ -30,6 +33,18 @@ pub struct StoreOptions {
     pub postgres_dir: PathBuf,
     /// Connections of the pool.
     pub connections: u32,
+    /// What is done about a schema that is behind.
+    pub migrations: Migrations,
+    /// The key that signs, where it is not the one in the data folder.
+    pub signing_key: Option<PathBuf>,
+}
+
+impl StoreOptions {
+    /// Where the key lies that signs the ledger's heads.
+    #[must_use]
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile::new(self.signing_key.as_deref(), &self.data_dir)
+    }
 }
 
 /// A server that answers, ours or a given one.
@@ -93,6 +108,14 @@ pub enum OpenError {
     /// A rehearsed time was about to meet real answers.
     #[error("--clock-file rehearses operation on a simulated market; this store holds real data, or none yet")]
     Clock,
+    /// The file with the password cannot be used.
+    #[error("{path} holds no password for the database: {reason}", path = path.display())]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The address cannot be read.
     #[error("DATABASE_URL is not a Postgres address (postgres://user:password@host/database)")]
     Address,
@@ -157,12 +180,54 @@ impl Server {
     /// # Errors
     /// [`OpenError`] when the server does not answer or refuses to make a database.
     pub async fn simulated(&self) -> Result<Store, OpenError> {
+        let url = self.simulated_url()?;
+        self.ensure_simulated(&url).await?;
+        self.open(url, true).await
+    }
+
+    /// Address of a database with nothing in it yet, of real prices or of a simulated market, made where it is missing.
+    ///
+    /// # Errors
+    /// As [`Server::simulated`].
+    pub async fn bare(&self, simulated: bool) -> Result<String, OpenError> {
+        if !simulated {
+            return Ok(self.url.clone());
+        }
+        let url = self.simulated_url()?;
+        self.ensure_simulated(&url).await?;
+        Ok(url)
+    }
+
+    /// Where the key lies that signs the ledger's heads.
+    #[must_use]
+    pub fn key_file(&self) -> KeyFile {
+        self.options.key_file()
+    }
+
+    /// Where to look for PostgreSQL's programs.
+    #[must_use]
+    pub fn search_path(&self) -> SearchPath {
+        SearchPath::from_env(Some(self.options.postgres_dir.clone()))
+    }
+
+    fn simulated_url(&self) -> Result<String, OpenError> {
         let options: PgConnectOptions = self.url.parse().map_err(|_| OpenError::Address)?;
         let real = options.get_database().unwrap_or(REAL).to_owned();
-        let url = with_database(&self.url, &format!("{real}{SIMULATED_SUFFIX}")).ok_or(OpenError::Address)?;
-        let name = format!("{real}{SIMULATED_SUFFIX}");
-        pool::ensure_database(&url, &self.url).await.map_err(|source| OpenError::SimulatedDatabase { name, source })?;
-        self.open(url, true).await
+        with_database(&self.url, &format!("{real}{SIMULATED_SUFFIX}")).ok_or(OpenError::Address)
+    }
+
+    /// Makes the simulated market's database where it is missing, and may be made.
+    async fn ensure_simulated(&self, url: &str) -> Result<(), OpenError> {
+        if self.options.migrations == Migrations::Run {
+            let made = pool::ensure_database(url, &self.url).await;
+            return made.map_err(|source| OpenError::SimulatedDatabase { name: database_of(url), source });
+        }
+        let mut connection = pool::connect_as_owner(&self.url).await?;
+        if pool::has_database(&mut connection, &database_of(url)).await? {
+            return Ok(());
+        }
+        let missing = schema::MIGRATIONS.iter().count();
+        Err(StoreError::Behind { missing }.into())
     }
 
     /// Opens the real database when it holds prices, else the simulated one.
@@ -210,8 +275,15 @@ impl Server {
     }
 
     async fn open(&self, url: String, simulated: bool) -> Result<Store, OpenError> {
-        pool::migrate(&url).await?;
+        match self.options.migrations {
+            Migrations::Run => schema::migrate(&url).await?,
+            Migrations::Require => schema::require(&url).await?,
+            Migrations::Leave => {}
+        }
         let connections = pool::connect(&url, self.options.connections).await?;
+        if self.options.migrations == Migrations::Leave {
+            return Ok(Store { pool: connections, simulated, url, chain: Chain::Live });
+        }
         if simulated || instruments::any(&connections).await? {
             pool::claim(&connections, simulated).await?;
         } else if pool::simulated(&connections).await? == Some(true) {
@@ -232,29 +304,8 @@ fn running_url(data_dir: &Path) -> Option<String> {
     Some(format!("postgres:///{REAL}?host={encoded}&port=5432&user={USER}&sslmode=disable"))
 }
 
-/// The same address with another database.
-fn with_database(url: &str, database: &str) -> Option<String> {
-    let (base, query) = url.split_once('?').map_or((url, None), |(b, q)| (b, Some(q)));
-    let authority_at = base.find("://")? + 3;
-    let path_at = base[authority_at..].find('/').map_or(base.len(), |p| authority_at + p);
-    let query = query.map(|q| format!("?{q}")).unwrap_or_default();
-    Some(format!("{}/{database}{query}", &base[..path_at]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_database_of_an_address_is_replaced() {
-        let cases = [
-            ("postgres://u:p@host:5432/real", "postgres://u:p@host:5432/x"),
-            ("postgres:///real?host=%2Ftmp&user=app", "postgres:///x?host=%2Ftmp&user=app"),
-            ("postgres://host", "postgres://host/x"),
-        ];
-        for (given, expected) in cases {
-            assert_eq!(with_database(given, "x").as_deref(), Some(expected));
-        }
-        assert_eq!(with_database("nothing", "x"), None);
-    }
+/// The name of an address's database.
+fn database_of(url: &str) -> String {
+    let options = url.parse::<PgConnectOptions>().ok();
+    options.and_then(|options| options.get_database().map(str::to_owned)).unwrap_or_default()
 }

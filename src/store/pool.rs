@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
 use crate::opinion::chain::Chain;
-use crate::store::{StoreError, queue};
-
-/// The schema, compiled in.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+use crate::store::StoreError;
 
 /// Advisory lock: shared by everything that records rows, exclusive for the moment a cutoff is taken.
 const RECORDING_LOCK: i64 = 0x0066_6f72_6563_6101;
@@ -23,21 +19,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of a pool on a chain.
 const CHAIN_CONNECTIONS: u32 = 4;
 
-/// Brings the schema up to date with the rights of the connecting user.
-///
-/// # Errors
-/// [`StoreError`] when the server cannot be reached or a migration fails.
-pub async fn migrate(url: &str) -> Result<(), StoreError> {
-    let mut connection = options(url)?.connect().await?;
-    MIGRATIONS.run(&mut connection).await?;
-    connection.close().await?;
-    let owner =
-        PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options(url)?).await?;
-    let queue = queue::migrate(&owner).await;
-    owner.close().await;
-    queue
-}
-
 /// Creates the database that `url` names when its server does not have it yet.
 ///
 /// # Errors
@@ -45,11 +26,7 @@ pub async fn migrate(url: &str) -> Result<(), StoreError> {
 pub async fn ensure_database(url: &str, maintenance_url: &str) -> Result<(), StoreError> {
     let name = options(url)?.get_database().unwrap_or("forecastd").to_owned();
     let mut connection = options(maintenance_url)?.connect().await?;
-    let found = sqlx::query_scalar::<_, bool>("select exists (select from pg_database where datname = $1)")
-        .bind(&name)
-        .fetch_one(&mut connection)
-        .await?;
-    if !found {
+    if !has_database(&mut connection, &name).await? {
         // A database name cannot be a parameter; quoting doubles every quotation mark in it.
         let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
         match connection.execute(sqlx::AssertSqlSafe(statement)).await {
@@ -60,6 +37,31 @@ pub async fn ensure_database(url: &str, maintenance_url: &str) -> Result<(), Sto
     }
     connection.close().await?;
     Ok(())
+}
+
+/// Whether the server of a connection has a database of that name.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached.
+pub async fn has_database(connection: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar("select exists (select from pg_database where datname = $1)");
+    Ok(found.bind(name).fetch_one(connection).await?)
+}
+
+/// One connection with the rights of the connecting user.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached.
+pub async fn connect_as_owner(url: &str) -> Result<PgConnection, StoreError> {
+    Ok(options(url)?.connect().await?)
+}
+
+/// A pool of two connections with the rights of the connecting user.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached.
+pub async fn pool_of_owner(url: &str) -> Result<PgPool, StoreError> {
+    Ok(PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options(url)?).await?)
 }
 
 /// A pool whose connections have only the rights of the running role, which may not change the ledger.

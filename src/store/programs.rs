@@ -52,7 +52,7 @@ impl SearchPath {
     }
 
     /// Every folder to try, best first; not all of them need exist.
-    fn folders(&self) -> Vec<PathBuf> {
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
         if let Some(folder) = &self.pg_bin_dir {
             return vec![folder.clone()];
         }
@@ -146,7 +146,7 @@ fn inspect(folder: &Path) -> Result<Option<Programs>, String> {
 }
 
 /// The major version in the answer of `postgres --version`, `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
-fn major_version(text: &str) -> Option<u32> {
+pub(super) fn major_version(text: &str) -> Option<u32> {
     let version = text.split_once("(PostgreSQL) ")?.1;
     version.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }

@@ -13,6 +13,10 @@ pub const SCHEMA: &str = "forecastd_queue";
 /// What the queue calls a job of ours; its payload names the job.
 pub const TASK: &str = "run_job";
 
+/// Newest migration of the library's tables that the compiled version of the library has; a test holds it against what
+/// the library makes.
+pub const NEWEST_MIGRATION: i32 = 22;
+
 /// Rights of the running role. The library guards its tables by row security, which lets in nobody but their owner, so
 /// each gets a policy for the role as well. Said again at every start, because the library may bring new tables.
 const RIGHTS: &str = r"
@@ -47,6 +51,23 @@ pub async fn migrate(owner: &PgPool) -> Result<(), StoreError> {
     transaction.execute(RIGHTS).await?;
     transaction.commit().await?;
     Ok(())
+}
+
+/// Whether the library's tables have all that this version of it needs. The running role may not make the schema, so a
+/// worker would fail to.
+///
+/// # Errors
+/// [`StoreError`] when the server cannot be reached.
+pub async fn is_current(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let exists: bool = sqlx::query_scalar("select to_regclass('forecastd_queue.migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        return Ok(false);
+    }
+    let newest: Option<i32> =
+        sqlx::query_scalar("select max(id) from forecastd_queue.migrations").fetch_one(connection).await?;
+    Ok(newest >= Some(NEWEST_MIGRATION))
 }
 
 /// Puts a job into the queue, in the caller's transaction. The schema is made by the library, not by our migrations, so

@@ -69,7 +69,7 @@ fn fits(folder: &Path) -> bool {
 }
 
 /// Everything but letters, digits and `/-._~` as `%XX`.
-fn percent_encoded(bytes: &[u8]) -> String {
+pub(super) fn percent_encoded(bytes: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     bytes.iter().map(|&byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

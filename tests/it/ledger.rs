@@ -5,18 +5,18 @@ use forecastd::jobs::publish::publish;
 use forecastd::jobs::verify::{Broken, Expectations, verify};
 use forecastd::market::bar::Day;
 use forecastd::store::chain::{self, GENESIS, Head, NewEntry, Publication, chain_hash};
-use forecastd::store::ledger;
 use forecastd::store::models::{self, StoredModel};
 use forecastd::store::open::Store;
 use forecastd::store::pool::lock_ledger;
-use forecastd::store::signing::{HeadSigner, is_signed};
+use forecastd::store::signing::{HeadSigner, KeyFile, SigningError, is_signed};
+use forecastd::store::{StoreError, ledger};
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use uuid::Uuid;
 
 use crate::support::market::{LAST_DAY, market};
-use crate::support::publishing::{entries, recipe, signer};
+use crate::support::publishing::{entries, other_signer, recipe, signer};
 use crate::support::store::{Opened, count, real, simulated};
 
 const AS_OF: Day = LAST_DAY;
@@ -133,9 +133,40 @@ async fn an_earlier_sighting_and_the_own_key_are_held_against_the_chain(
         let broken = verify(seen(sequence, hash)).await.unwrap_err();
         assert!(matches!(broken, Broken::Expectation { sequence: s, .. } if s == sequence), "{broken}");
     }
-    let other = signer().0.public_key();
+    let other = other_signer().0.public_key();
     let broken = verify(Expectations { entry: None, public_key: Some(other) }).await.unwrap_err();
-    assert!(matches!(broken, Broken::Signer { sequence: 3, .. }), "{broken}");
+    assert!(matches!(broken, Broken::Signer { sequence: 5, .. }), "{broken}");
+}
+
+#[sqlx::test]
+async fn another_key_signs_nothing_until_it_is_made_the_successor(options: PgPoolOptions, connect: PgConnectOptions) {
+    let (opened, first, _) = written(options, connect).await;
+    let pool = &opened.store.pool;
+    let (other, folder) = other_signer();
+    let other_file = KeyFile::new(None, folder.path());
+    let refused = HeadSigner::for_ledger(pool, &other_file).await.err().unwrap().to_string();
+    assert!(refused.contains("--new-signing-key") && refused.contains(&hex::encode(first.public_key())), "{refused}");
+    let mut transaction = pool.begin().await.unwrap();
+    let head = chain::head(&mut transaction).await.unwrap();
+    let refused = chain::sign(&mut transaction, head, &other).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OtherSigner { .. }), "{refused}");
+    transaction.rollback().await.unwrap();
+
+    // A key that went missing is not made anew in silence, and one that was named is never made.
+    let empty = tempfile::tempdir().unwrap();
+    let missing = KeyFile::new(None, empty.path());
+    assert!(matches!(HeadSigner::for_ledger(pool, &missing).await, Err(SigningError::Lost { .. })));
+    assert!(empty.path().read_dir().unwrap().next().is_none());
+    let named = KeyFile::new(Some(&empty.path().join("x.key")), empty.path());
+    assert!(matches!(HeadSigner::for_ledger(pool, &named).await, Err(SigningError::Missing { .. })));
+
+    // The successor goes on, and vouches for what was signed before; the first key has no say from then on.
+    let head = append(&opened.store, &HeadSigner::successor(&other_file).unwrap(), &["AAPL"]).await;
+    append(&opened.store, &HeadSigner::for_ledger(pool, &other_file).await.unwrap(), &["BABA"]).await;
+    let of = |signer: &HeadSigner| Expectations { entry: Some((6, head.hash)), public_key: Some(signer.public_key()) };
+    assert_eq!(verify(pool, of(&other)).await.unwrap().sequence, 7);
+    let broken = verify(pool, of(&first)).await.unwrap_err();
+    assert!(matches!(broken, Broken::Signer { sequence: 6, .. }), "{broken}");
 }
 
 #[sqlx::test]

@@ -5,6 +5,7 @@
 mod answers;
 mod architecture;
 mod backfill;
+mod backup;
 mod comparisons;
 mod http;
 mod imports;
@@ -15,6 +16,7 @@ mod models;
 mod program;
 mod publication;
 mod schedule;
+mod schema;
 mod walkforward;
 
 /// What several tests need.

@@ -31,8 +31,15 @@ pub fn recipe(members: u32) -> RecipeConfig {
     }
 }
 
-/// A signing key in a folder of its own.
+/// The signing key of the tests, in a folder of its own: a ledger takes no other key than the one that it began with.
 pub fn signer() -> (HeadSigner, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ledger.key"), "5a".repeat(32)).unwrap();
+    (HeadSigner::open(folder.path()).unwrap(), folder)
+}
+
+/// A key of somebody else.
+pub fn other_signer() -> (HeadSigner, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (HeadSigner::open(folder.path()).unwrap(), folder)
 }
