@@ -152,6 +152,8 @@ pub mod evaluation {
     pub mod gate;
     pub mod giacomini_white;
     pub mod interval_scorecard;
+    pub mod live_days;
+    pub mod live_scores;
     pub mod log_loss;
     pub mod measures;
     pub mod multiple_testing;
@@ -161,6 +163,7 @@ pub mod evaluation {
     pub mod paired_rows;
     pub mod paired_tests;
     pub mod payoffs;
+    pub mod performance_drift;
     pub mod periods;
     pub mod permutation;
     pub mod power;
@@ -176,6 +179,7 @@ pub mod evaluation {
     pub mod sharpe;
     pub mod short_series;
     pub mod split;
+    pub mod track_record;
     pub mod verdict;
     pub mod volatility_scorecard;
 }
@@ -309,6 +313,7 @@ pub mod ingest {
 /// From forecasts to answers: every answer of a day as the bytes of the ledger.
 pub mod publication {
     pub mod attribution;
+    pub mod benchmark;
     pub mod compose;
     pub mod forecast;
     pub mod game;

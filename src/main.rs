@@ -10,7 +10,7 @@ use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, tools, train, transfer, verify};
+use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, score, tools, train, transfer, verify};
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -113,6 +113,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
+        Command::Score => run_score(&store).await,
         Command::Replay { sequence } => run_replay(&store, *sequence).await,
         Command::Verify { expect } => run_verify(cli, &store, *expect).await,
         Command::Evaluate(arguments) => evaluate::evaluate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
@@ -142,6 +143,25 @@ async fn run_publish(cli: &Cli, store: &Store, again: bool) -> anyhow::Result<Ex
             hex::encode(done.head.hash)
         ),
         None => println!("nothing new was recorded since the last publication; --again publishes anew"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_score(store: &Store) -> anyhow::Result<ExitCode> {
+    let done = score::score(store, None).await?;
+    match done.days {
+        0 => println!("nothing new has matured"),
+        days => println!(
+            "scored {days} publications over their horizons, {} of them for the track record: {} rows, {} without numbers, \
+             {} publications without a benchmark",
+            done.counted, done.rows, done.without_numbers, done.without_benchmark
+        ),
+    }
+    if done.waiting > 0 {
+        println!("{} have passed by the calendar and wait for prices", done.waiting);
+    }
+    if done.left > 0 {
+        println!("{} more are left; run it again", done.left);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -50,3 +50,4 @@ pub mod signals;
 pub mod snapshot;
 pub mod state;
 pub mod tag;
+pub mod track_record;

@@ -14,6 +14,9 @@ pub mod rating_report;
 #[cfg(test)]
 mod rating_report_tests;
 pub mod replay;
+pub mod score;
+pub mod score_outcome;
+pub mod score_reading;
 pub mod shelf;
 pub mod simulate;
 pub mod tools;

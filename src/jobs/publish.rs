@@ -45,8 +45,32 @@ pub struct Published {
 /// # Errors
 /// When there is no model or no price, or the store fails; then nothing was published.
 pub async fn publish(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+    publish_when(store, signer, None, again).await
+}
+
+/// The same at a given moment, with the newest model and the rows known then. Only for a simulated market: no real ledger
+/// can be given a false time.
+///
+/// # Errors
+/// As of [`publish`], and when the store holds real prices.
+pub async fn publish_at(
+    store: &Store,
+    signer: &HeadSigner,
+    moment: Moment,
+    again: bool,
+) -> anyhow::Result<Option<Published>> {
+    anyhow::ensure!(store.simulated, "only a simulated market can be published at another time");
+    publish_when(store, signer, Some(moment), again).await
+}
+
+async fn publish_when(
+    store: &Store,
+    signer: &HeadSigner,
+    given: Option<Moment>,
+    again: bool,
+) -> anyhow::Result<Option<Published>> {
     for _ in 0..ATTEMPTS {
-        match attempt(store, signer, again).await {
+        match attempt(store, signer, given, again).await {
             Err(error) if error.is::<Overtaken>() => tracing::info!("{error}; composing anew"),
             outcome => return outcome,
         }
@@ -62,13 +86,21 @@ struct Overtaken;
 /// How often a publication is composed anew because another came in between.
 const ATTEMPTS: usize = 3;
 
-async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+async fn attempt(
+    store: &Store,
+    signer: &HeadSigner,
+    given: Option<Moment>,
+    again: bool,
+) -> anyhow::Result<Option<Published>> {
     // Read first: a publication that comes in after this is noticed when writing, also one that ends before rows are read.
     let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
     let model_id =
         models::newest(&store.pool, CODE_VERSION).await?.context("there is no model yet; run `forecastd train`")?;
     let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
-    let moment = Moment::take(&store.pool).await?;
+    let moment = match given {
+        Some(moment) => moment,
+        None => Moment::take(&store.pool).await?,
+    };
     if let Some(last) = &last
         && !chain::is_overtaken_by_rows(&store.pool, last, moment.known_until).await?
     {
@@ -90,7 +122,8 @@ async fn attempt(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Res
         model_id,
     };
     let composed = compose_again(store, &publication, before + 1, loaded).await?;
-    let head = write(&store.pool, signer, &publication, before, &composed).await?;
+    let now = given.map(|moment| moment.now);
+    let head = write(&store.pool, signer, (&publication, now), before, &composed).await?;
     Ok(Some(Published { as_of, entries: composed.len(), head }))
 }
 
@@ -162,7 +195,7 @@ async fn inputs_of(store: &Store, publication: Uuid) -> anyhow::Result<Option<St
 async fn write(
     pool: &PgPool,
     signer: &HeadSigner,
-    publication: &Publication,
+    (publication, now): (&Publication, Option<DateTime<Utc>>),
     before: i64,
     composed: &[Composed],
 ) -> anyhow::Result<Head> {
@@ -175,7 +208,7 @@ async fn write(
     }
     let opens = calendar::open_of(calendar::next_session(publication.as_of));
     anyhow::ensure!(
-        publication.published_at >= opens || clock::now() < opens,
+        publication.published_at >= opens || now.unwrap_or_else(clock::now) < opens,
         "the next session opened while the answers were being composed; publish again, and they will say that they are late"
     );
     let head = chain::append(&mut transaction, publication, head, &entries).await?;

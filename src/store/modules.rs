@@ -25,6 +25,7 @@ pub mod pool;
 pub mod prices;
 pub mod programs;
 pub mod queue;
+pub mod scores;
 pub mod signing;
 pub mod socket;
 
