@@ -11,6 +11,7 @@ mod ledger;
 mod models;
 mod program;
 mod publication;
+mod scores;
 mod walkforward;
 
 /// What several tests need.
