@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn only_a_loss_beyond_chance_is_drift() {
-        let wobble = |k: usize| if k % 2 == 0 { 0.02 } else { -0.02 };
+        let wobble = |k: usize| if k.is_multiple_of(2) { 0.02 } else { -0.02 };
         for (name, mean, drifted) in [("as good", 0.0, false), ("better", 0.05, false), ("worse", -0.06, true)] {
             let found = qlike(&weeks(52, |k| Some(mean + wobble(k))));
             assert_eq!(found.drifted, drifted, "{name}: {:?}", found.bounds);

@@ -25,7 +25,7 @@ use crate::store::history::{Revisions, load};
 use crate::store::jobs::{self, Lease};
 use crate::store::open::Store;
 use crate::store::scores::{self, NewScore, Unscored};
-use crate::store::{chain, models};
+use crate::store::{chain, instruments, models};
 
 /// Horizons of publications that one run scores at most; the next run takes the rest.
 const RUN_MAX: usize = 500;
@@ -76,6 +76,7 @@ pub async fn score(store: &Store, lease: Option<Lease>) -> anyhow::Result<Scored
 /// As of [`score`].
 pub async fn score_at(store: &Store, moment: Moment, lease: Option<Lease>) -> anyhow::Result<Scored> {
     let due = scores::unscored(&store.pool, calendar::newest_closed_session(moment.known_until)).await?;
+    let newest = instruments::newest_day(&store.pool).await?;
     let phase = Phase::start("score", "horizons", due.len() as u64);
     let (mut scored, mut rows) = (Scored::default(), Vec::new());
     let mut outcome: Option<((Day, Horizon), Option<Outcome>)> = None;
@@ -88,6 +89,8 @@ pub async fn score_at(store: &Store, moment: Moment, lease: Option<Lease>) -> an
         // Publications of one decision day share what happened.
         let held = match outcome.take() {
             Some((of, held)) if of == decided => held,
+            // Without prices of its last day there is nothing to load.
+            _ if newest.is_none_or(|day| day < calendar::add_sessions(decided.0, decided.1.sessions())) => None,
             _ => Outcome::load(store, &moment, decided).await?,
         };
         match &held {
