@@ -155,6 +155,8 @@ pub mod evaluation {
     pub mod gate;
     pub mod giacomini_white;
     pub mod interval_scorecard;
+    pub mod live_days;
+    pub mod live_scores;
     pub mod log_loss;
     pub mod measures;
     pub mod multiple_testing;
@@ -164,6 +166,7 @@ pub mod evaluation {
     pub mod paired_rows;
     pub mod paired_tests;
     pub mod payoffs;
+    pub mod performance_drift;
     pub mod periods;
     pub mod permutation;
     pub mod power;
@@ -179,6 +182,7 @@ pub mod evaluation {
     pub mod sharpe;
     pub mod short_series;
     pub mod split;
+    pub mod track_record;
     pub mod verdict;
     pub mod volatility_scorecard;
 }
@@ -313,6 +317,7 @@ pub mod ingest {
 /// From forecasts to answers: every answer of a day as the bytes of the ledger.
 pub mod publication {
     pub mod attribution;
+    pub mod benchmark;
     pub mod compose;
     pub mod forecast;
     pub mod game;

@@ -12,8 +12,8 @@ use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
 use forecastd::jobs::{
-    backfill, backup, evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, tools, train, transfer,
-    verify,
+    backfill, backup, evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, score, tools, train,
+    transfer, verify,
 };
 use forecastd::opinion::chain::Chain;
 use forecastd::store::address::with_password_of;
@@ -138,6 +138,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             run_job::run_job(&store, &signer, arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(server, &store, arguments).await,
+        Command::Score => run_score(&store).await,
         Command::Backfill(arguments) => run_backfill(server, &store, arguments).await,
         Command::Replay { sequence, chain } => run_replay(&store.on(*chain), *sequence).await,
         Command::Verify { expect, chain } => run_verify(server, &store, *expect, *chain).await,
@@ -189,6 +190,25 @@ async fn run_backfill(server: &Server, store: &Store, arguments: &BackfillArgs) 
             println!("backfilled {} days, {} answers, head of the backfilled chain {head}", done.days, done.answers)
         }
         None => println!("nothing was written: these days are backfilled already"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_score(store: &Store) -> anyhow::Result<ExitCode> {
+    let done = score::score(store, None).await?;
+    match done.days {
+        0 => println!("nothing new has matured"),
+        days => println!(
+            "scored {days} publications over their horizons, {} of them for the track record: {} rows, {} without numbers, \
+             {} publications without a benchmark",
+            done.counted, done.rows, done.without_numbers, done.without_benchmark
+        ),
+    }
+    if done.waiting > 0 {
+        println!("{} have passed by the calendar and wait for prices", done.waiting);
+    }
+    if done.left > 0 {
+        println!("{} more are left; run it again", done.left);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use crate::api::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::api::problem_type::ProblemType;
 
 /// Operations whose answers carry validators and may be asked for conditionally.
-const CONDITIONAL: [&str; 27] = [
+const CONDITIONAL: [&str; 29] = [
     "find_signal",
     "list_signals",
     "find_rating",
@@ -32,6 +32,8 @@ const CONDITIONAL: [&str; 27] = [
     "list_ledger_entries",
     "find_ledger_entry",
     "find_ledger_head",
+    "find_track_record",
+    "find_instrument_track_record",
     "list_models",
     "find_model",
     "list_jobs",
@@ -94,8 +96,10 @@ fn problems(operation: &str) -> Vec<ProblemType> {
         "check_health" | "check_readiness" => return vec![P::AddressTooLong, P::Internal],
         "show_openapi_json" | "show_openapi_yaml" | "show_index" => &[],
         "explain_problem" => &[P::MalformedRequest, P::NotFound],
-        "list_instruments" | "list_ledger_entries" | "find_ledger_head" | "list_models" => &[P::InvalidRequest],
-        "find_instrument" | "find_prices" | "find_ledger_entry" | "find_model" => {
+        "list_instruments" | "list_ledger_entries" | "find_ledger_head" | "list_models" | "find_track_record" => {
+            &[P::InvalidRequest]
+        }
+        "find_instrument" | "find_prices" | "find_ledger_entry" | "find_model" | "find_instrument_track_record" => {
             &[P::MalformedRequest, P::NotFound, P::InvalidRequest]
         }
         "list_jobs" => &[P::Forbidden, P::InvalidRequest],

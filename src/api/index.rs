@@ -26,7 +26,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;mar
      table{border-collapse:collapse;width:100%}th,td{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:right}\
      th:first-child,td:first-child,th:nth-child(2),td:nth-child(2),th:nth-child(3),td:nth-child(3){text-align:left}\
      .note{color:#555}";
-const LINKS: [(&str, &str); 13] = [
+const LINKS: [(&str, &str); 14] = [
     ("/docs", "documentation"),
     ("/signals", "signals"),
     ("/ratings", "ratings"),
@@ -36,6 +36,7 @@ const LINKS: [(&str, &str); 13] = [
     ("/predictabilities", "predictability"),
     ("/responses", "models ranked"),
     ("/ratings/calibration", "record of the ratings"),
+    ("/track-record", "track record"),
     ("/instruments", "instruments"),
     ("/ledger/head", "ledger head"),
     ("/models", "models"),

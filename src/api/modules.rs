@@ -53,3 +53,4 @@ pub mod signals;
 pub mod snapshot;
 pub mod state;
 pub mod tag;
+pub mod track_record;

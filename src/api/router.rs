@@ -17,7 +17,7 @@ use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
     forecasts, frame, health, index, instruments, jobs, ledger, models, posting, predictabilities, prices, processes,
-    rankings, ranks, ratings, responses, signals,
+    rankings, ranks, ratings, responses, signals, track_record,
 };
 
 /// Every operation inside the frame.
@@ -78,6 +78,8 @@ fn from_store() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::list_ledger_entries))
         .routes(routes!(ledger::find_ledger_head))
         .routes(routes!(ledger::find_ledger_entry))
+        .routes(routes!(track_record::find_track_record))
+        .routes(routes!(track_record::find_instrument_track_record))
         .routes(routes!(models::list_models))
         .routes(routes!(models::find_model))
         .merge(of_jobs())

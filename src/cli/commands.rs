@@ -67,6 +67,10 @@ Examples:
   forecastd publish --again     also when nothing new came in
   forecastd publish --new-signing-key --signing-key /run/secrets/new.key")]
     Publish(PublishArgs),
+    /// Score what was published once its horizon has matured, each answer once, beside the benchmark
+    #[command(after_help = "Example:
+  forecastd score")]
+    Score,
     /// Walk forward through the past and write forecasts and scores
     #[command(after_help = "Examples:
   forecastd evaluate --from 2016-01-01 --to 2024-08-31 --every 20 --horizons 5,20 --out evaluation

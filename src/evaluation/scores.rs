@@ -1,6 +1,6 @@
 //! Scores of volatilities, quantiles, intervals and probabilities, one row at a time, and the calibration table.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// QLIKE on variances, `y/f - ln(y/f) - 1` (Patton 2011). 0 is perfect; both must be above 0.
 #[must_use]
@@ -36,7 +36,7 @@ pub fn brier_score(probability: f64, happened: bool) -> f64 {
 }
 
 /// One row of a calibration table.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationBin {
     /// Lower end of the forecast probabilities, included.
     pub low: f64,

@@ -54,8 +54,35 @@ pub async fn publish(
     again: bool,
     lease: Option<Lease>,
 ) -> anyhow::Result<Option<Published>> {
+    publish_when(store, signer, Wish { again, given: None, lease }).await
+}
+
+/// The same at a given moment, with the newest model and the rows known then. Only for a simulated market: no real ledger
+/// can be given a false time.
+///
+/// # Errors
+/// As of [`publish`], and when the store holds real prices.
+pub async fn publish_at(
+    store: &Store,
+    signer: &HeadSigner,
+    moment: Moment,
+    again: bool,
+) -> anyhow::Result<Option<Published>> {
+    anyhow::ensure!(store.simulated, "only a simulated market can be published at another time");
+    publish_when(store, signer, Wish { again, given: Some(moment), lease: None }).await
+}
+
+/// How to publish.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    again: bool,
+    given: Option<Moment>,
+    lease: Option<Lease>,
+}
+
+async fn publish_when(store: &Store, signer: &HeadSigner, wish: Wish) -> anyhow::Result<Option<Published>> {
     for _ in 0..ATTEMPTS {
-        match attempt(store, signer, again, lease).await {
+        match attempt(store, signer, wish).await {
             Err(error) if error.is::<Overtaken>() => tracing::info!("{error}; composing anew"),
             outcome => return outcome,
         }
@@ -71,18 +98,16 @@ pub(crate) struct Overtaken;
 /// How often a publication is composed anew because another came in between.
 pub(crate) const ATTEMPTS: usize = 3;
 
-async fn attempt(
-    store: &Store,
-    signer: &HeadSigner,
-    again: bool,
-    lease: Option<Lease>,
-) -> anyhow::Result<Option<Published>> {
+async fn attempt(store: &Store, signer: &HeadSigner, wish: Wish) -> anyhow::Result<Option<Published>> {
     // Read first: a publication that comes in after this is noticed when writing, also one that ends before rows are read.
     let before = ledger::head(&store.pool).await?.map_or(0, |h| h.sequence);
     let model_id =
         models::newest(&store.pool, CODE_VERSION).await?.context("there is no model yet; run `forecastd train`")?;
-    let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !again);
-    let moment = Moment::take(&store.pool).await?;
+    let last = chain::newest_publication(&store.pool).await?.filter(|p| p.model_id == model_id && !wish.again);
+    let moment = match wish.given {
+        Some(moment) => moment,
+        None => Moment::take(&store.pool).await?,
+    };
     if let Some(last) = &last
         && !chain::is_overtaken_by_rows(&store.pool, last, moment.known_until).await?
     {
@@ -104,7 +129,7 @@ async fn attempt(
         model_id,
     };
     let composed = compose_again(store, &publication, before + 1, loaded).await?;
-    let head = write(&store.pool, (signer, lease), &publication, before, &composed).await?;
+    let head = write(&store.pool, (signer, wish), &publication, before, &composed).await?;
     Ok(Some(Published { as_of, entries: composed.len(), head }))
 }
 
@@ -195,7 +220,7 @@ async fn inputs_of(store: &Store, publication: Uuid) -> anyhow::Result<Option<St
 
 async fn write(
     pool: &PgPool,
-    (signer, lease): (&HeadSigner, Option<Lease>),
+    (signer, wish): (&HeadSigner, Wish),
     publication: &Publication,
     before: i64,
     composed: &[Composed],
@@ -209,13 +234,13 @@ async fn write(
     }
     let opens = calendar::open_of(calendar::next_session(publication.as_of));
     anyhow::ensure!(
-        publication.published_at >= opens || clock::now() < opens,
+        publication.published_at >= opens || wish.given.map_or_else(clock::now, |moment| moment.now) < opens,
         "the next session opened while the answers were being composed; publish again, and they will say that they are late"
     );
     let head = chain::append(&mut transaction, publication, head, &entries).await?;
     chain::sign(&mut transaction, head, signer).await?;
     pool::announce(&mut transaction, head.sequence).await?;
-    if let Some(lease) = lease {
+    if let Some(lease) = wish.lease {
         let result = json!({
             "published": entries.len(),
             "as_of": publication.as_of,

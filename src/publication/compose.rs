@@ -175,10 +175,13 @@ fn day_inputs<'a>(
     DayInputs { prepared: inputs.prepared, state: inputs.state, calibration, network, session, horizon }
 }
 
+/// The instruments that are ranked on a session.
+pub(super) fn rankable(prepared: &Prepared, session: usize) -> Vec<usize> {
+    prepared.alive(session).into_iter().filter(|i| prepared.universe.is_rankable(*i, session)).collect()
+}
+
 fn ranked(inputs: &PublicationInputs<'_>, day: DayInputs<'_>) -> RankedDay {
-    let universe = &inputs.prepared.universe;
-    let rankable: Vec<usize> =
-        inputs.prepared.alive(day.session).into_iter().filter(|i| universe.is_rankable(*i, day.session)).collect();
+    let rankable = rankable(inputs.prepared, day.session);
     let forecast = if rankable.len() >= 5 { forecast_ranks(day, &rankable) } else { None };
     (rankable, forecast)
 }

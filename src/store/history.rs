@@ -1,6 +1,7 @@
 //! The history that was known and recorded at two cutoffs, and the hash that names it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -46,7 +47,7 @@ pub async fn load(
         .map(|(id, instrument)| (id, InstrumentRows { instrument, bars: vec![], actions: vec![], filings: vec![] }))
         .collect();
     let revised = revisions == Revisions::Newest;
-    let cutoffs = Cutoffs { known_until, recorded_until, revisions };
+    let cutoffs = Cutoffs { known_until, recorded_until, revisions, days: None };
     add_bars(&mut transaction, &mut rows, &cutoffs).await?;
     add_actions(&mut transaction, &mut rows, &cutoffs).await?;
     for (id, filing) in filings::known(&mut transaction, known_until, recorded_until, revised).await? {
@@ -62,10 +63,44 @@ pub async fn load(
     Ok(LoadedHistory { history: History::assemble(rows, factors), inputs_hash })
 }
 
+/// Loads the prices of some days, for what happened between two sessions: the newest revisions that passed both cutoffs,
+/// without filings and factors. Returns that would need an earlier day are missing.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached or holds a row that breaks a rule.
+pub async fn load_days(
+    pool: &PgPool,
+    (known_until, recorded_until): (DateTime<Utc>, DateTime<Utc>),
+    days: RangeInclusive<Day>,
+) -> Result<History, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let described = instruments::described(&mut transaction, recorded_until).await?;
+    let empty = |instrument| InstrumentRows { instrument, bars: vec![], actions: vec![], filings: vec![] };
+    let mut rows: BTreeMap<i64, InstrumentRows> =
+        described.into_iter().map(|(id, instrument)| (id, empty(instrument))).collect();
+    let cutoffs = Cutoffs { known_until, recorded_until, revisions: Revisions::Newest, days: Some(days) };
+    add_bars(&mut transaction, &mut rows, &cutoffs).await?;
+    add_actions(&mut transaction, &mut rows, &cutoffs).await?;
+    transaction.commit().await?;
+    Ok(History::assemble(rows.into_values().filter(|r| !r.bars.is_empty()).collect(), vec![]))
+}
+
 struct Cutoffs {
     known_until: DateTime<Utc>,
     recorded_until: DateTime<Utc>,
     revisions: Revisions,
+    /// Only these days; `None` for all.
+    days: Option<RangeInclusive<Day>>,
+}
+
+impl Cutoffs {
+    fn first_day(&self) -> Option<Day> {
+        self.days.as_ref().map(|d| *d.start())
+    }
+
+    fn last_day(&self) -> Option<Day> {
+        self.days.as_ref().map(|d| *d.end())
+    }
 }
 
 // Both queries follow their primary key, which costs no sort; revisions are rare, so the choice is made here.
@@ -76,10 +111,12 @@ async fn add_bars(
 ) -> Result<(), StoreError> {
     let bars = sqlx::query!(
         "select instrument_id, day, open, high, low, close, volume from bars
-         where known_at <= $1 and recorded_at <= $2
+         where known_at <= $1 and recorded_at <= $2 and ($3::date is null or day >= $3) and ($4::date is null or day <= $4)
          order by instrument_id, day, recorded_at",
         cutoffs.known_until,
-        cutoffs.recorded_until
+        cutoffs.recorded_until,
+        cutoffs.first_day(),
+        cutoffs.last_day()
     )
     .fetch_all(connection)
     .await?;
@@ -101,10 +138,13 @@ async fn add_actions(
     let actions = sqlx::query!(
         "select instrument_id, day, split, dividend from actions
          where known_at <= $1 and recorded_at <= $2 and (known_at_assumed or $3)
+           and ($4::date is null or day >= $4) and ($5::date is null or day <= $5)
          order by instrument_id, day, recorded_at",
         cutoffs.known_until,
         cutoffs.recorded_until,
-        cutoffs.revisions == Revisions::Newest
+        cutoffs.revisions == Revisions::Newest,
+        cutoffs.first_day(),
+        cutoffs.last_day()
     )
     .fetch_all(connection)
     .await?;

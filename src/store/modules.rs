@@ -34,6 +34,7 @@ pub mod programs;
 pub mod queue;
 pub mod schedules;
 pub mod schema;
+pub mod scores;
 pub mod signing;
 pub mod socket;
 

@@ -17,6 +17,7 @@ mod program;
 mod publication;
 mod schedule;
 mod schema;
+mod scores;
 mod walkforward;
 
 /// What several tests need.
