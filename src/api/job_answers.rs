@@ -130,6 +130,7 @@ pub struct Attempt {
 /// Why no new job was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ExistingJob)]
 pub enum Existing {
     /// The same request, by its `Idempotency-Key`, came before.
     SameRequest,
@@ -178,7 +179,7 @@ impl SummaryAnswer {
             renewed_at: row.renewed_at,
             heartbeat_age_seconds: silent_for,
             cancel_requested_at: row.cancel_requested_at,
-            progress: row.progress.and_then(|told| serde_json::from_value(told).ok()),
+            progress: row.progress.and_then(understood),
             error: row.error,
             result: row.result,
         }
@@ -189,6 +190,12 @@ impl SummaryAnswer {
     pub fn is_over(&self) -> bool {
         !matches!(self.state.as_str(), "queued" | "running")
     }
+}
+
+/// Progress as a worker tells it, where an empty note is none.
+fn understood(told: Value) -> Option<Progress> {
+    let progress: Progress = serde_json::from_value(told).ok()?;
+    Some(Progress { note: progress.note.filter(|note| !note.is_empty()), ..progress })
 }
 
 impl JobAnswer {
@@ -255,7 +262,9 @@ mod tests {
         };
         let whole = json!({"phase": "train", "done": 3, "total": 8, "note": "member 4"});
         assert_eq!(told(whole.clone()), whole);
-        assert_eq!(told(json!({"phase": "x"})), json!({"phase": "x", "done": 0, "total": null, "note": null}));
+        for silent in [json!({"phase": "x"}), json!({"phase": "x", "note": ""})] {
+            assert_eq!(told(silent), json!({"phase": "x", "done": 0, "total": null, "note": null}));
+        }
         assert_eq!(told(json!(7)), Value::Null);
     }
 }

@@ -100,8 +100,7 @@ pub fn progress(told: &Progress) -> String {
         None if told.done > 0 => format!(" {}", told.done),
         None => String::new(),
     };
-    let note =
-        told.note.as_deref().filter(|note| !note.is_empty()).map_or_else(String::new, |note| format!(", {note}"));
+    let note = told.note.as_deref().map_or_else(String::new, |note| format!(", {note}"));
     format!("{}{count}{note}", told.phase)
 }
 
