@@ -278,6 +278,7 @@ pub mod opinion {
     pub mod schemas;
     pub mod served;
     pub mod signal;
+    pub mod version;
 }
 
 /// Files: from bytes to checked values, or to a refusal with line and reason.

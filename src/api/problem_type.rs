@@ -28,6 +28,8 @@ pub enum ProblemType {
     MethodNotAllowed,
     /// Simulated and real prices never mix.
     SimulatedMarket,
+    /// The model must not answer.
+    ActivationRefused,
     /// The body is too large.
     BodyTooLarge,
     /// The address is too long.
@@ -50,7 +52,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All kinds, by status.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MalformedRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -60,6 +62,7 @@ impl ProblemType {
         Self::BeforeLedger,
         Self::MethodNotAllowed,
         Self::SimulatedMarket,
+        Self::ActivationRefused,
         Self::BodyTooLarge,
         Self::AddressTooLong,
         Self::UnsupportedMediaType,
@@ -83,6 +86,7 @@ impl ProblemType {
             Self::BeforeLedger => (StatusCode::NOT_FOUND, "before-ledger", "Before the ledger begins"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::SimulatedMarket => (StatusCode::CONFLICT, "simulated-market", "Simulated market"),
+            Self::ActivationRefused => (StatusCode::CONFLICT, "activation-refused", "Model must not answer"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
             Self::AddressTooLong => (StatusCode::URI_TOO_LONG, "address-too-long", "Address too long"),
             Self::UnsupportedMediaType => {
@@ -161,6 +165,9 @@ impl ProblemType {
             }
             Self::MethodNotAllowed => "The address exists; the header `Allow` lists its methods.",
             Self::SimulatedMarket => "This store holds a simulated market and takes no real prices.",
+            Self::ActivationRefused => {
+                "The model was kept back by its training, belongs to another version of the code, or lost its weights; `detail` says which."
+            }
             Self::BodyTooLarge => "The body is larger than accepted. Send it in parts.",
             Self::AddressTooLong => {
                 "The address with its query is longer than accepted. Ask for fewer symbols at once."

@@ -16,8 +16,8 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
-    forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices, processes,
-    rankings, ranks, ratings, responses, signals,
+    activation, forecasts, frame, health, index, instruments, ledger, models, posting, predictabilities, prices,
+    processes, rankings, ranks, ratings, responses, signals,
 };
 
 /// Every operation inside the frame.
@@ -80,6 +80,7 @@ fn from_store() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::find_ledger_entry))
         .routes(routes!(models::list_models))
         .routes(routes!(models::find_model))
+        .routes(routes!(activation::activate_model))
 }
 
 /// Holds a place among the requests that ask the store while one runs.

@@ -8,6 +8,7 @@ pub mod market_value_spots;
 pub mod moment;
 pub mod payoffs;
 pub mod progress;
+pub mod promotion;
 pub mod publish;
 pub mod rate;
 pub mod rating_report;

@@ -1,6 +1,7 @@
 //! The parts of the store; listed here because the list of the crate would grow too long.
 
 pub mod account;
+pub mod activation;
 pub mod bars;
 pub(crate) mod basis;
 pub mod chain;
@@ -19,12 +20,15 @@ pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod leftover;
+pub mod lineage;
 pub mod models;
 pub mod open;
 pub mod pool;
 pub mod prices;
 pub mod programs;
+pub mod promotions;
 pub mod queue;
+pub mod retention;
 pub mod signing;
 pub mod socket;
 
