@@ -37,6 +37,7 @@ pub mod market {
 pub mod cli {
     pub mod commands;
     pub mod keys;
+    pub mod models;
     pub mod research;
 }
 pub mod clock;

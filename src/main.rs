@@ -10,7 +10,7 @@ use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, tools, train, transfer, verify};
+use forecastd::jobs::{evaluate, import, keys, models, payoffs, publish, rate, tools, train, transfer, verify};
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -120,6 +120,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         Command::Payoffs(arguments) => payoffs::payoffs(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Rate(arguments) => rate::rate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
+        Command::Models(command) => models::run(&store, command).await.map(|()| ExitCode::SUCCESS),
         Command::Serve(_)
         | Command::WithPostgres { .. }
         | Command::Health { .. }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::keys::KeysCommand;
+use crate::cli::models::ModelsCommand;
 use crate::cli::research::{EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
 use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
 
@@ -116,6 +117,14 @@ Example:
   forecastd keys list"
     )]
     Keys(KeysCommand),
+    /// List models, show where they come from, put one in force or the one before back, prune their weights
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  forecastd models list
+  forecastd models rollback --reason 'the new one jumps'"
+    )]
+    Models(ModelsCommand),
     /// Print the OpenAPI description of the HTTP interface
     #[command(after_help = "Example:
   forecastd openapi --format json > openapi.json")]

@@ -11,6 +11,8 @@ mod ledger;
 mod models;
 mod program;
 mod publication;
+mod registry;
+mod retention;
 mod walkforward;
 
 /// What several tests need.
