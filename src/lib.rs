@@ -39,6 +39,7 @@ pub mod cli {
     pub mod commands;
     pub mod jobs;
     pub mod keys;
+    pub mod models;
     pub mod operation;
     pub mod research;
 }
@@ -286,6 +287,7 @@ pub mod opinion {
     pub mod schemas;
     pub mod served;
     pub mod signal;
+    pub mod version;
 }
 
 /// Files: from bytes to checked values, or to a refusal with line and reason.

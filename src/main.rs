@@ -11,10 +11,7 @@ use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{
-    backfill, backup, evaluate, import, job_commands, keys, payoffs, publish, rate, run_job, score, tools, train,
-    transfer, verify,
-};
+use forecastd::jobs::{backfill, backup, evaluate, import, job_commands, keys, models, payoffs, publish, rate, run_job, score, tools, train, transfer, verify};
 use forecastd::opinion::chain::Chain;
 use forecastd::store::address::with_password_of;
 use forecastd::store::error::hint;
@@ -130,7 +127,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
                 tools::lower_priority();
             }
             let past = if arguments.walk { Past::Walked } else { Past::Kept };
-            println!("{}", train::train(&store, &arguments.recipe, past, None).await?);
+            println!("{}", train::train(&store, &arguments.recipe, past).await?);
             Ok(ExitCode::SUCCESS)
         }
         Command::RunJob(arguments) => {
@@ -148,11 +145,13 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         Command::Rate(arguments) => rate::rate(&store, arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Jobs(arguments) => job_commands::run(&store.pool, arguments).await,
         Command::Keys(command) => keys::run(&store.pool, command).await.map(|()| ExitCode::SUCCESS),
+        Command::Models(command) => models::run(&store, command).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrated(&store),
         Command::Backup { file } => backup::backup(server, &store, file).await.map(|()| ExitCode::SUCCESS),
         Command::Restore { .. }
         | Command::Serve(_)
         | Command::Work(_)
+        Command::Serve(_)
         | Command::WithPostgres { .. }
         | Command::Health { .. }
         | Command::Openapi { .. }

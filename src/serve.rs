@@ -29,7 +29,7 @@ use crate::store::arguments::{JobArguments, PublishArguments, TrainArguments};
 use crate::store::ledger::LedgerRow;
 use crate::store::open::{Server, Store, StoreOptions};
 use crate::store::signing::HeadSigner;
-use crate::store::{StoreError, instruments, jobs, ledger, models, pool};
+use crate::store::{StoreError, asking, instruments, jobs, ledger, models, pool};
 use crate::work::{self, Place};
 
 /// How long open requests may finish after a stop was asked for.
@@ -110,15 +110,15 @@ async fn ask_for_first_answers(store: &Store, recipe: &RecipeConfig) -> anyhow::
     let train = |walk: bool| JobArguments::Train(TrainArguments { walk });
     let mut first = None;
     if is_training_due(store).await? {
-        first = Some(jobs::ask_unless_queued(&mut transaction, &train(false).new_job(None, "start")).await?);
+        first = Some(asking::ask_unless_queued(&mut transaction, &train(false).new_job(None, "start")).await?);
     } else {
         let publish = JobArguments::Publish(PublishArguments::default());
-        jobs::ask_unless_queued(&mut transaction, &publish.new_job(None, "start")).await?;
+        asking::ask_unless_queued(&mut transaction, &publish.new_job(None, "start")).await?;
     }
     if recipe.members > 0 && lacks_network(store).await? {
         let mut walk = train(true).new_job(None, "the network has no record yet");
         walk.priority += 1;
-        jobs::ask_unless_queued(&mut transaction, &walk).await?;
+        asking::ask_unless_queued(&mut transaction, &walk).await?;
     }
     transaction.commit().await?;
     Ok(first)

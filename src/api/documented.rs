@@ -116,6 +116,15 @@ fn problems(operation: &str) -> Vec<ProblemType> {
             P::UnsupportedMediaType,
             P::InvalidRequest,
         ],
+        "activate_model" => &[
+            P::MalformedRequest,
+            P::Forbidden,
+            P::UnknownModel,
+            P::ActivationRefused,
+            P::BodyTooLarge,
+            P::UnsupportedMediaType,
+            P::InvalidRequest,
+        ],
         _ => &[P::NotFound, P::InvalidRequest],
     };
     let anywhere = [P::Unauthorized, P::AddressTooLong, P::Internal, P::TimedOut];

@@ -8,10 +8,12 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::asked::{PAGE_DEFAULT, PAGE_MAX};
 use crate::api::condition::Condition;
+use crate::api::lineage::LineageAnswer;
 use crate::api::model_scores::{
     Canary, HeadShare, HorizonAttribution, HorizonGate, NewWeights, Parts, WalkedRefit, all_passed,
 };
@@ -22,6 +24,9 @@ use crate::api::problem_type::ProblemType;
 use crate::api::state::AppState;
 use crate::api::tag;
 use crate::market::bar::Day;
+use crate::opinion::version::CODE_VERSION;
+use crate::store::StoreError;
+use crate::store::lineage;
 use crate::store::models::{self, ModelRecord, ModelSummary};
 
 /// Models whose names are compared with an unknown one.
@@ -40,11 +45,12 @@ pub struct SummaryAnswer {
     /// Last session of the training rows.
     #[schema(value_type = String, format = Date, example = "2024-09-30")]
     pub trained_until: Day,
-    /// The newest model that was promoted: it answers the next publication.
+    /// It answers the next publication.
     pub in_force: bool,
     /// Whether it holds a network; else only fitted benchmarks.
     pub network: bool,
-    /// Why it was kept from answering: a canary died, or its weights are worse than the last ones; else `null`.
+    /// Why its training kept it from answering: a canary died, its weights are worse than the last ones, folds of its record
+    /// are missing, or another training was faster; else `null`. An operator may have forced it since.
     #[schema(example = "canary shuffled_targets: trained on shuffled targets, the best of 31 heads was mean@1w")]
     pub kept_back: Option<String>,
     /// Whether all canaries of its training lived; one that died keeps a model from being promoted.
@@ -78,6 +84,8 @@ pub struct ModelAnswer {
     /// Name and circumstances.
     #[serde(flatten)]
     pub summary: SummaryAnswer,
+    /// Parent, promotions, and the entries of the ledger that name it.
+    pub lineage: LineageAnswer,
     /// When a training last put it in force.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_trained_at: Option<DateTime<Utc>>,
@@ -150,12 +158,12 @@ pub async fn list_models(State(state): State<AppState>, uri: Uri, condition: Con
     let cursor = parameters.take("cursor", |t| Ok::<_, String>(t.to_owned()));
     parameters.finish()?;
     if let Some(name) = &cursor
-        && models::record(&state.pool, name).await?.is_none()
+        && models::record(&state.pool, name, CODE_VERSION).await?.is_none()
     {
         return Err(Problem::invalid(vec![FieldError::parameter("cursor", "names no model")]));
     }
     // One more than asked tells whether another page follows.
-    let mut rows = models::summaries(&state.pool, cursor.as_deref(), limit + 1).await?;
+    let mut rows = models::summaries(&state.pool, cursor.as_deref(), limit + 1, CODE_VERSION).await?;
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(PAGE_DEFAULT));
     let next = rows.last().filter(|_| more).map(|row| row.model_id.clone());
@@ -177,13 +185,27 @@ pub async fn find_model(
     condition: Condition,
 ) -> Result<Response, Problem> {
     Parameters::read(&uri, &[]).finish()?;
-    match models::record(&state.pool, &id).await? {
-        Some(record) => condition.respond_json(&shaped(record), None),
+    match told(&state.pool, &id).await? {
+        Some(model) => condition.respond_json(&model, None),
         None => Err(unknown(&state, &id).await?),
     }
 }
 
-async fn unknown(state: &AppState, id: &str) -> Result<Problem, Problem> {
+/// What is told of the model of that name.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn told(pool: &PgPool, id: &str) -> Result<Option<ModelAnswer>, StoreError> {
+    let Some(record) = models::record(pool, id, CODE_VERSION).await? else { return Ok(None) };
+    let lineage = lineage::lineage(pool, id).await?;
+    Ok(Some(shaped(record, lineage.into())))
+}
+
+/// The problem of a name that no model has.
+///
+/// # Errors
+/// [`Problem`] when the store cannot be reached.
+pub async fn unknown(state: &AppState, id: &str) -> Result<Problem, Problem> {
     let names = models::names(&state.pool, NEAR_AMONG).await?;
     let short: String = id.chars().take(64).collect();
     let near = near_names(id, names.iter().map(String::as_str));
@@ -212,7 +234,7 @@ fn summarized(row: ModelSummary) -> SummaryAnswer {
     }
 }
 
-fn shaped(record: ModelRecord) -> ModelAnswer {
+fn shaped(record: ModelRecord, lineage: LineageAnswer) -> ModelAnswer {
     let mut summary = summarized(record.summary);
     let parts = Parts::of(record.scores);
     summary.reasons.extend(parts.reasons);
@@ -220,10 +242,12 @@ fn shaped(record: ModelRecord) -> ModelAnswer {
         summary.reasons.insert("last_trained_at".into(), "not_promoted".into());
     }
     if record.artifact_sha256.is_none() {
-        summary.reasons.insert("model_sha256".into(), "no_network".into());
+        let why = if summary.network { "pruned" } else { "no_network" };
+        summary.reasons.insert("model_sha256".into(), why.into());
     }
     ModelAnswer {
         summary,
+        lineage,
         last_trained_at: record.last_trained_at,
         known_until: record.known_until,
         recorded_until: record.recorded_until,

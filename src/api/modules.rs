@@ -1,5 +1,6 @@
 //! The parts of the interface; listed here because the list of the crate would grow too long.
 
+pub mod activation;
 pub mod adjusted;
 pub mod asked;
 pub mod asked_process;
@@ -22,6 +23,7 @@ pub mod instruments;
 pub mod job_answers;
 pub mod jobs;
 pub mod ledger;
+pub mod lineage;
 pub mod model_scores;
 pub mod models;
 pub mod near;

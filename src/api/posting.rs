@@ -122,13 +122,14 @@ pub async fn post_prices(
     Ok(Json(PostAnswer { inserted: recorded.inserted, revised: recorded.revised, unchanged: recorded.unchanged }))
 }
 
-/// Whether the body calls itself JSON.
+/// Whether a body says that it is JSON.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
-fn unread(rejection: BytesRejection) -> Problem {
+/// Why a body could not be read.
+pub(crate) fn unread(rejection: BytesRejection) -> Problem {
     if rejection.into_response().status() == ProblemType::BodyTooLarge.status() {
         return Problem::new(ProblemType::BodyTooLarge, format!("at most {BODY_MAX_BYTES} bytes"));
     }

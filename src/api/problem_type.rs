@@ -32,6 +32,8 @@ pub enum ProblemType {
     SimulatedMarket,
     /// The job has ended.
     JobOver,
+    /// The model must not answer.
+    ActivationRefused,
     /// The body is too large.
     BodyTooLarge,
     /// The address is too long.
@@ -54,7 +56,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All kinds, by status.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MalformedRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -66,6 +68,7 @@ impl ProblemType {
         Self::MethodNotAllowed,
         Self::SimulatedMarket,
         Self::JobOver,
+        Self::ActivationRefused,
         Self::BodyTooLarge,
         Self::AddressTooLong,
         Self::UnsupportedMediaType,
@@ -91,6 +94,7 @@ impl ProblemType {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::SimulatedMarket => (StatusCode::CONFLICT, "simulated-market", "Simulated market"),
             Self::JobOver => (StatusCode::CONFLICT, "job-over", "Job is over"),
+            Self::ActivationRefused => (StatusCode::CONFLICT, "activation-refused", "Model must not answer"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
             Self::AddressTooLong => (StatusCode::URI_TOO_LONG, "address-too-long", "Address too long"),
             Self::UnsupportedMediaType => {
@@ -171,6 +175,9 @@ impl ProblemType {
             Self::MethodNotAllowed => "The address exists; the header `Allow` lists its methods.",
             Self::SimulatedMarket => "This store holds a simulated market and takes no real prices.",
             Self::JobOver => "The job has ended, well or not; only one that waits or runs can be cancelled.",
+            Self::ActivationRefused => {
+                "The model was kept back by its training, belongs to another version of the code, or lost its weights; `detail` says which."
+            }
             Self::BodyTooLarge => "The body is larger than accepted. Send it in parts.",
             Self::AddressTooLong => {
                 "The address with its query is longer than accepted. Ask for fewer symbols at once."

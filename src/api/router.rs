@@ -16,8 +16,8 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::{self, ProblemType};
 use crate::api::state::AppState;
 use crate::api::{
-    forecasts, frame, health, index, instruments, jobs, ledger, models, posting, predictabilities, prices, processes,
-    rankings, ranks, ratings, responses, signals, track_record,
+    activation, forecasts, frame, health, index, instruments, jobs, ledger, models, posting, predictabilities, prices,
+    processes, rankings, ranks, ratings, responses, signals, track_record,
 };
 
 /// Every operation inside the frame.
@@ -82,6 +82,7 @@ fn from_store() -> OpenApiRouter<AppState> {
         .routes(routes!(track_record::find_instrument_track_record))
         .routes(routes!(models::list_models))
         .routes(routes!(models::find_model))
+        .routes(routes!(activation::activate_model))
         .merge(of_jobs())
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::jobs::JobsArgs;
 use crate::cli::keys::KeysCommand;
+use crate::cli::models::ModelsCommand;
 use crate::cli::operation::{RunJobArgs, WorkArgs};
 use crate::cli::research::{BackfillArgs, EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
 use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
@@ -180,6 +181,14 @@ Example:
   forecastd jobs list --state failed
   forecastd jobs run train --wait")]
     Jobs(JobsArgs),
+    /// List models, show where they come from, put one in force or the one before back, prune their weights
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  forecastd models list
+  forecastd models rollback --reason 'the new one jumps'"
+    )]
+    Models(ModelsCommand),
     /// Print the OpenAPI description of the HTTP interface
     #[command(after_help = "Example:
   forecastd openapi --format json > openapi.json")]

@@ -41,6 +41,12 @@ impl School {
         Self { samples, schema, recipe, folds: refits.into_iter().zip(ids).collect() }
     }
 
+    /// Whether there is a row to train on by the close of a session.
+    #[must_use]
+    pub fn learns_by(&self, session: usize, request: &FitRequest<'_>) -> bool {
+        plan(session, request).split(&self.samples).is_ok()
+    }
+
     /// Trains the recipe on what was known by the close of a session.
     ///
     /// # Errors
@@ -52,8 +58,12 @@ impl School {
         data_hash: String,
         control: &Control<'_>,
     ) -> Result<TrainedModel, TrainingError> {
-        let plan = TrainingPlan { until_day: session as u32, validation_sessions: request.recipe.validation_sessions };
+        let plan = plan(session, request);
         let provenance = Provenance { seed: request.settings.seed, data_hash, schema: self.schema.clone() };
         train(&self.samples, &plan, request.recipe, provenance, control)
     }
+}
+
+fn plan(session: usize, request: &FitRequest<'_>) -> TrainingPlan {
+    TrainingPlan { until_day: session as u32, validation_sessions: request.recipe.validation_sessions }
 }

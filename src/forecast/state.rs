@@ -13,10 +13,8 @@ use crate::market::bar::Day;
 use crate::market::horizon::Horizon;
 use crate::market::instrument::Symbol;
 use crate::opinion::envelope::{NETWORK, Sources};
+pub use crate::opinion::version::STATE_VERSION;
 use crate::scenario::conformal::QuantileMap;
-
-/// Version of the stored form; another version refuses to load.
-pub const STATE_VERSION: u32 = 3;
 
 /// The stored state of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

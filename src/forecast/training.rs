@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::decision::comparison::Comparison;
 use crate::evaluation::verdict::Predictability;
 use crate::forecast::audition::HeadDecisions;
@@ -33,6 +35,9 @@ use crate::scenario::volatility::VolatilityModel;
 
 /// Reason for no network: no fold of the recipe has a record yet.
 pub const NOT_WALKED: &str = "not_walked_yet";
+/// Reason for no network: some folds of the recipe are missing, because rows changed or a year began, and a part of the
+/// record judges nobody.
+pub const RECORD_INCOMPLETE: &str = "record_incomplete";
 
 /// What to fit.
 pub struct FitRequest<'a> {
@@ -68,6 +73,19 @@ pub struct FittedModel {
     pub significance: Vec<HorizonSignificance>,
     /// What the reward model learnt from.
     pub comparisons: Vec<Comparison>,
+    /// The folds of the recipe, if it has any.
+    pub folds: Option<FoldCount>,
+}
+
+/// The folds of a recipe: how many there should be, and how many there were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FoldCount {
+    /// Hash of the recipe, lowercase hexadecimal.
+    pub recipe: String,
+    /// Refits of the past.
+    pub expected: usize,
+    /// Those without a fold when the walk began.
+    pub missing: usize,
 }
 
 impl FittedModel {
@@ -88,7 +106,16 @@ impl FittedModel {
             non_inferiority: self.non_inferiority.clone(),
             significance: vec![],
             comparisons: self.comparisons.clone(),
+            folds: self.folds.clone(),
         }
+    }
+
+    /// Why there is no network although the recipe has one that could be judged after a walk; `None` otherwise.
+    #[must_use]
+    pub fn unjudged(&self) -> Option<String> {
+        let why = self.without_network.filter(|why| [NOT_WALKED, RECORD_INCOMPLETE].contains(why))?;
+        let FoldCount { expected, missing, .. } = self.folds.as_ref()?;
+        Some(format!("{why}: {missing} of {expected} folds are missing; walk first: forecastd train --walk"))
     }
 
     /// Why the model must not be promoted; `None` when it may.
@@ -156,7 +183,7 @@ pub fn fit_model(
     let last = prepared.sessions().checked_sub(1).ok_or(FitError::Empty)?;
     step(FitStep::Benchmarks);
     let state = fit_benchmarks(prepared, request, last);
-    let fit = Fit { prepared, request, shelf: folds.shelf, step };
+    let fit = Fit { prepared, request, shelf: folds.shelf, step, folds: None };
     let settings = RatingSettings { equity_premium: request.settings.equity_premium, ..RatingSettings::default() };
     let ratings = Some(RatingRecord::walk(prepared, &state.harx2, &settings, last));
     let state = ModelState { ratings, ..state };
@@ -170,8 +197,13 @@ pub fn fit_model(
     }
     step(FitStep::Features);
     let mut walker = Walker::begin(prepared, request, folds, &state, last);
-    let missing = walker.missing(last)?;
+    let (expected, missing) = (walker.expected(last).len(), walker.missing(last)?);
+    let recipe = walker.school.as_ref().map(|school| hex::encode(school.recipe));
+    let fit = Fit { folds: recipe.map(|recipe| FoldCount { recipe, expected, missing }), ..fit };
     step(FitStep::Walk(missing));
+    if missing > 0 && !folds.train_missing {
+        return fit.without_network(state, None, if missing < expected { RECORD_INCOMPLETE } else { NOT_WALKED });
+    }
     walker.advance(last, control)?;
     step(FitStep::Gate);
     walker.settle(last)?;
@@ -197,6 +229,7 @@ struct Fit<'a> {
     request: &'a FitRequest<'a>,
     shelf: &'a dyn FoldShelf,
     step: &'a dyn Fn(FitStep),
+    folds: Option<FoldCount>,
 }
 
 impl Fit<'_> {
@@ -219,6 +252,7 @@ impl Fit<'_> {
             non_inferiority: vec![],
             significance: vec![],
             comparisons: learnt.comparisons,
+            folds: self.folds.clone(),
         })
     }
 
@@ -260,6 +294,7 @@ impl Fit<'_> {
             non_inferiority,
             significance,
             comparisons: learnt.comparisons,
+            folds: self.folds.clone(),
         })
     }
 

@@ -152,13 +152,21 @@ impl<'a> Walker<'a> {
         school.folds.get(self.next_refit.checked_sub(1)?).map(|(refit, _)| *refit)
     }
 
+    /// The folds up to `last`. A refit without a row to learn from has none.
+    #[must_use]
+    pub fn expected(&self, last: usize) -> Vec<FoldId> {
+        let folds = self.school.iter().flat_map(|school| {
+            school.folds.iter().filter(|(refit, _)| *refit <= last && school.learns_by(*refit, self.request))
+        });
+        folds.map(|(_, id)| *id).collect()
+    }
+
     /// Number of folds up to `last` that are on no shelf.
     ///
     /// # Errors
     /// [`FitError::Shelf`].
     pub fn missing(&self, last: usize) -> Result<usize, FitError> {
-        let Some(school) = &self.school else { return Ok(0) };
-        let ids: Vec<FoldId> = school.folds.iter().filter(|(refit, _)| *refit <= last).map(|(_, id)| *id).collect();
+        let ids = self.expected(last);
         Ok(ids.len() - self.folds.shelf.known(&ids)?.len())
     }
 

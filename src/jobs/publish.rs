@@ -12,6 +12,7 @@ use crate::forecast::prepared::Prepared;
 use crate::forecast::state::{ModelState, STATE_VERSION};
 use crate::jobs::moment::Moment;
 use crate::jobs::progress::Phase;
+use crate::jobs::promotion;
 use crate::jobs::train::CODE_VERSION;
 use crate::learning::artifact;
 use crate::learning::ensemble::TrainedModel;
@@ -146,11 +147,13 @@ pub async fn compose_again(
     let model = models::find(&store.pool, &publication.model_id).await?;
     let model = model.with_context(|| format!("model {} is missing from the store", publication.model_id))?;
     let previous = previous(&answered_before(store, publication, first_sequence).await?)?;
+    let promotion = promotion::of_publication(&store.pool, publication).await?;
     let (publication, simulated, chain) = (publication.clone(), store.simulated, store.chain);
     tokio::task::spawn_blocking(move || {
         let (state, network) = open_model(&model)?;
         let header = header(&publication, &model, (network.is_some(), simulated), (loaded.inputs_hash, &state));
-        let header = Header { chain, ..header };
+        let mut header = Header { chain, ..header };
+        header.provenance.promotion = promotion;
         let prepared = Prepared::new(loaded.history.until(publication.as_of));
         let inputs = PublicationInputs {
             prepared: &prepared,
@@ -289,6 +292,7 @@ fn header(
             seed: state.settings.seed,
             code_version: CODE_VERSION.to_owned(),
             publication: publication.publication,
+            promotion: None,
         },
     }
 }

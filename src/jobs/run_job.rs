@@ -7,13 +7,17 @@ use serde_json::{Map, Value, json};
 use crate::cli::operation::RunJobArgs;
 use crate::config::RecipeConfig;
 use crate::jobs::progress::{self, Message};
-use crate::jobs::train::Past;
+use crate::jobs::scheduler::SCHEDULED;
+use crate::jobs::train::{Past, Training};
 use crate::jobs::{import, publish, tools, train};
 use crate::store::arguments::JobArguments;
 use crate::store::jobs::{self, JobRow, Lease};
 use crate::store::kinds::JobKind;
 use crate::store::open::Store;
 use crate::store::signing::HeadSigner;
+
+/// A scheduled training wants so many new sessions at least.
+const FEWEST_NEW_SESSIONS: usize = 3;
 
 /// Prepares this process: low priority, limited memory, an end with its worker, progress for the worker.
 ///
@@ -61,7 +65,10 @@ async fn dispatch(store: &Store, signer: &HeadSigner, lease: Lease, recipe: &Rec
         }
         JobArguments::Train(arguments) => {
             let past = if arguments.walk { Past::Walked } else { Past::Kept };
-            train::train(store, recipe, past, Some(lease)).await?;
+            // A person who asks wants a training; the schedule only one that could learn something.
+            let unless_fewer_than = (job.reason == SCHEDULED).then_some(FEWEST_NEW_SESSIONS);
+            train::train_if_due(store, &Training { config: recipe, past, unless_fewer_than, lease: Some(lease) })
+                .await?;
             return Ok(());
         }
         JobArguments::Import(arguments) => {

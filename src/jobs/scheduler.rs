@@ -20,6 +20,9 @@ const LOOK_REHEARSED: Duration = Duration::from_millis(100);
 /// How often the queue is compared with the record of jobs.
 const REPAIR: Duration = Duration::from_secs(60);
 
+/// Why a job was asked for that is due by its schedule.
+pub const SCHEDULED: &str = "schedule";
+
 /// One kind of job and when it is due.
 #[derive(Debug, Clone)]
 pub struct Scheduled {
@@ -85,7 +88,7 @@ pub async fn ask_for_due(
     let Some((newest, missed)) = slots.split_last() else { return Ok(None) };
     let job = |slot: &DateTime<Utc>| NewJob {
         slot: Some(slot.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        ..scheduled.arguments.new_job(None, "schedule")
+        ..scheduled.arguments.new_job(None, SCHEDULED)
     };
     let mut transaction = pool.begin().await?;
     for slot in missed {

@@ -1,6 +1,5 @@
 //! Trains: loads what is known, fits benchmarks and network, stores an immutable model.
 
-use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
@@ -13,10 +12,11 @@ use crate::decision::signal::GameSettings;
 use crate::forecast::folds::FoldShelf;
 use crate::forecast::prepared::Prepared;
 use crate::forecast::settings::ForecastSettings;
-use crate::forecast::training::{FitRequest, FitStep, FittedModel, NOT_WALKED, fit_model};
+use crate::forecast::training::{FitRequest, FitStep, FittedModel, NOT_WALKED, RECORD_INCOMPLETE, fit_model};
 use crate::forecast::walker::Folds;
 use crate::jobs::moment::Moment;
 use crate::jobs::progress::Phase;
+use crate::jobs::promotion::{self, Outcome, Trained};
 use crate::jobs::shelf::StoreShelf;
 use crate::learning::artifact::Artifact;
 use crate::learning::device::device_named;
@@ -26,14 +26,11 @@ use crate::learning::task::Head;
 use crate::learning::training::{Control, Progress};
 use crate::market::horizon::Horizon;
 use crate::opinion::envelope::Source;
+pub use crate::opinion::version::CODE_VERSION;
 use crate::store::history::{LoadedHistory, Revisions, load};
 use crate::store::jobs::Lease;
-use crate::store::models::{self, StoredModel};
+use crate::store::models::StoredModel;
 use crate::store::open::Store;
-
-/// Version of the code, kept with models and entries: the release, and the version of the answers. The part after `+` is
-/// raised by hand with every change that gives other bytes for the same inputs, so that a replay names what it needs.
-pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+3");
 
 /// How a training goes about the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,46 +41,47 @@ pub enum Past {
     Walked,
 }
 
-/// Trains on everything in the store; returns the model's name.
+/// What to train, and whether it is worth while.
+#[derive(Debug, Clone, Copy)]
+pub struct Training<'a> {
+    /// How forecasts are made.
+    pub config: &'a RecipeConfig,
+    /// How it goes about the past.
+    pub past: Past,
+    /// Trains only when so many sessions came since the model in force was trained, unless it was trained by another recipe;
+    /// `None`, as for a person who asks, in any case.
+    pub unless_fewer_than: Option<usize>,
+    /// The job, if it is one.
+    pub lease: Option<Lease>,
+}
+
+/// Trains on everything in the store; returns the name of the model that was put in force, else of the one that was kept
+/// back.
 ///
 /// # Errors
 /// When the store fails, holds no prices, or the training fails.
-pub async fn train(store: &Store, config: &RecipeConfig, past: Past, lease: Option<Lease>) -> anyhow::Result<String> {
+pub async fn train(store: &Store, config: &RecipeConfig, past: Past) -> anyhow::Result<String> {
+    let trained = train_if_due(store, &Training { config, past, unless_fewer_than: None, lease: None }).await?;
+    trained.promoted.or(trained.model_id).context("a training that was asked for was not done")
+}
+
+/// Trains on everything in the store, and puts the model in force if it passed its trials.
+///
+/// # Errors
+/// When the store fails, holds no prices, or the training fails, or another run of the job took over.
+pub async fn train_if_due(store: &Store, training: &Training<'_>) -> anyhow::Result<Trained> {
     let moment = Moment::take(&store.pool).await?;
     let loaded = load(&store.pool, moment.known_until, moment.recorded_until, Revisions::Newest).await?;
     anyhow::ensure!(
         !loaded.history.sessions.is_empty(),
         "the store holds no prices; import some first: forecastd import FOLDER"
     );
-    let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
-    let outcome = fit_rows((loaded, moment, store.simulated), config, shelf, past).await?;
-    let model_id = outcome.model.model_id.clone();
-    match outcome.refusal {
-        None => models::insert(&store.pool, &outcome.model, lease).await?,
-        Some(reason) => {
-            let benchmarks_instead =
-                models::newest(&store.pool, CODE_VERSION).await?.is_none() && outcome.benchmarks.is_some();
-            let lease_here = lease.filter(|_| !benchmarks_instead);
-            models::keep_back(&store.pool, &outcome.model, &reason, lease_here).await?;
-            tracing::warn!("model {model_id} is kept back, what is served stays: {reason}");
-            if let (None, Some(benchmarks)) = (models::newest(&store.pool, CODE_VERSION).await?, outcome.benchmarks) {
-                tracing::warn!("nothing was served before, so the benchmarks are");
-                models::insert(&store.pool, &benchmarks, lease).await?;
-                return Ok(benchmarks.model_id);
-            }
-        }
+    if let Some(reason) = promotion::not_due(&store.pool, training, &loaded.history).await? {
+        return promotion::leave(&store.pool, reason, training.lease).await;
     }
-    Ok(model_id)
-}
-
-/// A trained model, and what is served instead if it must not be promoted.
-pub struct Outcome {
-    /// What was trained.
-    pub model: StoredModel,
-    /// Why it must not be promoted.
-    pub refusal: Option<String>,
-    /// The benchmarks alone, where it must not.
-    pub benchmarks: Option<StoredModel>,
+    let shelf = StoreShelf { pool: store.pool.clone(), runtime: Handle::current() };
+    let outcome = fit_rows((loaded, moment, store.simulated), training.config, shelf, training.past).await?;
+    promotion::conclude(&store.pool, &outcome, training.lease).await
 }
 
 /// Trains on the rows of a moment, away from the runtime's threads. Nothing is stored but folds, on the shelf.
@@ -159,22 +157,12 @@ fn fit(
         device: device_named(config.device.as_str())?,
     };
     let folds = Folds { shelf, train_missing: past == Past::Walked };
-    let missing_folds = Cell::new(0);
     let fitted = fit_model(&prepared, &request, folds, &control, &|step| {
-        if let FitStep::Walk(missing) = step {
-            missing_folds.set(missing);
-            if past == Past::Walked {
-                phase.extend(missing as u64 * epochs);
-            }
+        if let (FitStep::Walk(missing), Past::Walked) = (step, past) {
+            phase.extend(missing as u64 * epochs);
         }
         phase.note(doing(step));
     })?;
-    if past == Past::Kept && missing_folds.get() > 0 && fitted.network.is_some() {
-        tracing::warn!(
-            "{} folds of the record are missing, so seats were judged on a part of the past; fill it: forecastd train --walk",
-            missing_folds.get()
-        );
-    }
     let refusal = fitted.refusal();
     phase.finish(&refusal.as_ref().map_or_else(|| summary(&fitted), |reason| format!("kept back: {reason}")));
     let rows = (loaded.inputs_hash, moment, simulated);
@@ -183,7 +171,7 @@ fn fit(
         Some(_) => Some(stored(&fitted.benchmarks_alone(), &prepared, rows)?),
         None => None,
     };
-    Ok(Outcome { model, refusal, benchmarks })
+    Ok(Outcome { model, refusal, unjudged: fitted.unjudged(), benchmarks })
 }
 
 fn stored(
@@ -234,6 +222,7 @@ fn scores(fitted: &FittedModel, record: Option<serde_json::Value>) -> serde_json
         "next_state": fitted.state.responses.next_state,
         "reward": fitted.state.responses.reward.as_ref().map(|r| &r.record),
         "without_network": fitted.without_network,
+        "folds": fitted.folds,
         "training": record,
     })
 }
@@ -260,9 +249,8 @@ fn summary(fitted: &FittedModel) -> String {
     let from_network = |h: &Horizon| fitted.state.seats(*h).sources("", "").source() == Source::Network;
     let seated: Vec<&str> = Horizon::ALL.iter().filter(|h| from_network(h)).map(|h| h.label()).collect();
     match (seated.is_empty(), fitted.without_network) {
-        (_, Some(NOT_WALKED)) => {
-            "benchmarks are served; the network has no record out of sample yet: forecastd train --walk".into()
-        }
+        (_, Some(NOT_WALKED)) => "no network: it has no record out of sample yet: forecastd train --walk".into(),
+        (_, Some(RECORD_INCOMPLETE)) => "no network: folds of its record are missing: forecastd train --walk".into(),
         (_, Some(reason)) => format!("benchmarks are served; no network: {reason}"),
         (true, None) => "benchmarks are served; no head of the network passed its gate".into(),
         (false, None) => format!("heads of the network are served at {}", seated.join(", ")),

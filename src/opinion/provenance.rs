@@ -35,6 +35,23 @@ pub struct Provenance {
     pub code_version: String,
     /// The run that published this and the opinions beside it.
     pub publication: Uuid,
+    /// Who put the model in force, and why; absent where its training did, because it passed its trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub promotion: Option<Promotion>,
+}
+
+/// A person's decision that a model answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Promotion {
+    /// `command`, at a command line, or `operator NAME` with the name of the key.
+    #[schema(example = "operator desk")]
+    pub by: String,
+    /// What was given as the reason.
+    #[schema(example = "the volatility of the new model jumps")]
+    pub reason: String,
+    /// The model's training had kept it back.
+    pub forced: bool,
 }
 
 fn exact<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {

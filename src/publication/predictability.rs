@@ -227,6 +227,7 @@ mod tests {
             seed: 7,
             code_version: "test".into(),
             publication: Uuid::nil(),
+            promotion: None,
         };
         let header = Header {
             as_of: Day::from_ymd_opt(2024, 9, 30).unwrap(),

@@ -153,6 +153,7 @@ mod tests {
             seed: 1,
             code_version: "0.1.0".to_owned(),
             publication: Uuid::nil(),
+            promotion: None,
         };
         let as_of = NaiveDate::from_ymd_opt(2024, 9, 30).unwrap();
         let model_id = "2024-09-30.test".to_owned();

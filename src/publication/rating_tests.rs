@@ -49,6 +49,7 @@ fn header(as_of: Day) -> Header {
         seed: 7,
         code_version: "test".into(),
         publication: Uuid::nil(),
+        promotion: None,
     };
     let model_id = "2024-09-30.00000000".into();
     Header { as_of, published_at: at, simulated: false, model_id, has_network: false, chain: Chain::Live, provenance }

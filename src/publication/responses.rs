@@ -202,6 +202,7 @@ mod tests {
                 seed: 1,
                 code_version: "0".into(),
                 publication: uuid::Uuid::nil(),
+                promotion: None,
             },
         }
     }

@@ -73,6 +73,23 @@ pub async fn ask_once(pool: &PgPool, asking: &Asking) -> Result<Asked, StoreErro
     Ok(Asked::Made(found(pool, job_id).await?))
 }
 
+/// Asks for a job unless one with the same arguments waits already; tells the one that waits or was made. One that runs
+/// does not count: it may have looked before what it is asked for happened.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn ask_unless_queued(connection: &mut PgConnection, job: &NewJob) -> Result<Uuid, StoreError> {
+    sqlx::query!("select pg_advisory_xact_lock($1) as locked", ASKING_LOCK).fetch_one(&mut *connection).await?;
+    let queued = same_work(connection, job, false).await?;
+    match queued {
+        Some(job_id) => Ok(job_id),
+        None => {
+            let asked = jobs::ask(connection, &NewJob { slot: None, ..job.clone() }).await?;
+            asked.ok_or_else(|| StoreError::row("a job without a slot was taken for another"))
+        }
+    }
+}
+
 const fn counts_while_running(kind: JobKind) -> bool {
     matches!(kind, JobKind::Train | JobKind::Backfill)
 }

@@ -1,13 +1,12 @@
 //! Models: written once, read by name, never changed.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
 use crate::market::bar::Day;
-use crate::store::arguments::{JobArguments, PublishArguments};
-use crate::store::jobs::{self, Lease};
+use crate::store::promotions::{self, BY_TRAINING, NewPromotion};
 use crate::store::{StoreError, comparisons, hash_column};
 
 /// A model as stored.
@@ -78,10 +77,12 @@ pub struct ModelSummary {
     pub data_hash: [u8; 32],
     /// It holds weights of a network.
     pub has_network: bool,
-    /// It is the model that was trained last.
+    /// It answers the next publication of the code version that asks.
     pub in_force: bool,
-    /// Why it was kept from being put in force, if a training decided that.
+    /// Why it was kept from being put in force, if a training decided that and none decided otherwise since.
     pub kept_back: Option<String>,
+    /// Since when its weights and its state are gone.
+    pub pruned_at: Option<DateTime<Utc>>,
     /// What the canaries of its training said, as stored.
     pub canaries: Option<Value>,
 }
@@ -101,14 +102,11 @@ impl StoredModel {
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn insert(pool: &PgPool, model: &StoredModel, lease: Option<Lease>) -> Result<(), StoreError> {
+pub async fn insert(pool: &PgPool, model: &StoredModel) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
     keep(&mut transaction, model).await?;
-    sqlx::query!("insert into trainings (model_id) values ($1)", model.model_id).execute(&mut *transaction).await?;
-    let result = json!({ "model_id": model.model_id, "promoted": true });
-    jobs::succeed_if_leased(&mut transaction, lease, &result).await?;
-    let publish = JobArguments::Publish(PublishArguments::default());
-    jobs::ask_unless_queued(&mut transaction, &publish.new_job(None, "a model was promoted")).await?;
+    let new = NewPromotion { model_id: &model.model_id, by: BY_TRAINING, reason: "trained", forced: false };
+    promotions::promote(&mut transaction, &new).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -117,19 +115,10 @@ pub async fn insert(pool: &PgPool, model: &StoredModel, lease: Option<Lease>) ->
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn keep_back(
-    pool: &PgPool,
-    model: &StoredModel,
-    reason: &str,
-    lease: Option<Lease>,
-) -> Result<(), StoreError> {
+pub async fn keep_back(pool: &PgPool, model: &StoredModel, reason: &str) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
     keep(&mut transaction, model).await?;
-    sqlx::query!("insert into kept_back (model_id, reason) values ($1, $2)", model.model_id, reason)
-        .execute(&mut *transaction)
-        .await?;
-    let result = json!({ "model_id": model.model_id, "promoted": false, "reason": reason });
-    jobs::succeed_if_leased(&mut transaction, lease, &result).await?;
+    hold_back(&mut transaction, &model.model_id, reason).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -142,14 +131,26 @@ pub async fn keep_aside(connection: &mut PgConnection, model: &StoredModel) -> R
     keep(connection, model).await
 }
 
-/// Whether a training on these rows by this version was kept back: another would only be so again.
+/// Notes why a model is not put in force.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn hold_back(connection: &mut PgConnection, model_id: &str, reason: &str) -> Result<(), StoreError> {
+    sqlx::query!("insert into kept_back (model_id, reason) values ($1, $2)", model_id, reason)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether the network of a training on these rows by this version was kept back: another would only be so again.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn was_kept_back(pool: &PgPool, data_hash: &[u8; 32], code_version: &str) -> Result<bool, StoreError> {
     let row = sqlx::query!(
         r#"select exists (
-               select from kept_back join models using (model_id) where data_hash = $1 and code_version = $2
+               select from kept_back join models using (model_id)
+               where data_hash = $1 and code_version = $2 and (artifact is not null or pruned_at is not null)
            ) as "kept_back!""#,
         &data_hash[..],
         code_version
@@ -159,8 +160,12 @@ pub async fn was_kept_back(pool: &PgPool, data_hash: &[u8; 32], code_version: &s
     Ok(row.kept_back)
 }
 
-async fn keep(connection: &mut PgConnection, model: &StoredModel) -> Result<(), StoreError> {
-    sqlx::query!(
+/// Stores a model with its comparisons. One that is there already stays as it is; one whose weights were pruned has them back.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn keep(connection: &mut PgConnection, model: &StoredModel) -> Result<(), StoreError> {
+    let stored = sqlx::query!(
         "insert into models (model_id, trained_until, known_until, recorded_until, recipe, seed, data_hash, code_version, state, artifact, sha256, scores)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (model_id) do nothing",
@@ -179,25 +184,46 @@ async fn keep(connection: &mut PgConnection, model: &StoredModel) -> Result<(), 
     )
     .execute(&mut *connection)
     .await?;
+    if stored.rows_affected() == 0 && is_pruned(connection, &model.model_id).await? {
+        let artifact = model.artifact.as_deref();
+        sqlx::query!("select restore_model($1, $2, $3) as restored", model.model_id, &model.state, artifact)
+            .fetch_one(&mut *connection)
+            .await?;
+    }
     match &model.comparisons {
         Some(lines) => comparisons::keep(connection, &model.model_id, lines).await,
         None => Ok(()),
     }
 }
 
+/// Whether the weights of a model are gone.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn is_pruned(connection: &mut PgConnection, model_id: &str) -> Result<bool, StoreError> {
+    let row = sqlx::query!(r#"select pruned_at is not null as "is_pruned!" from models where model_id = $1"#, model_id)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some_and(|row| row.is_pruned))
+}
+
 /// The model of that name; its bytes are checked against the SHA-256 stored with it.
 ///
 /// # Errors
-/// [`StoreError`] when the store cannot be reached, or [`StoreError::Row`] when the bytes were damaged.
+/// [`StoreError`] when the store cannot be reached, or [`StoreError::Row`] when the bytes were pruned or damaged.
 pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, StoreError> {
     let row = sqlx::query!(
-        "select model_id, trained_until, known_until, recorded_until, recipe, seed, data_hash, code_version, state, artifact, sha256, scores
+        "select model_id, trained_until, known_until, recorded_until, recipe, seed, data_hash, code_version, state, artifact, sha256, scores,
+                pruned_at
          from models where model_id = $1",
         model_id
     )
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    if let Some(at) = row.pruned_at {
+        return Err(StoreError::Row(format!("the weights of model {model_id} were pruned at {at}; train anew")));
+    }
     let model = StoredModel {
         model_id: row.model_id,
         trained_until: row.trained_until,
@@ -220,43 +246,40 @@ pub async fn find(pool: &PgPool, model_id: &str) -> Result<Option<StoredModel>, 
     Ok(Some(model))
 }
 
-/// Name of the model in force: the one that was trained last by that version of the code, or by any if there is none.
-/// While two versions run side by side each answers from its own.
+/// Name of the model in force: the one that was promoted last of those that this version of the code trained, or of all if
+/// there is none. While two versions run side by side each answers from its own.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn newest(pool: &PgPool, code_version: &str) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query!(
-        "select t.model_id
-         from trainings t
-         join models m on m.model_id = t.model_id
-         order by (m.code_version = $1) desc, t.training_id desc
-         limit 1",
-        code_version
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.map(|r| r.model_id))
+    Ok(sqlx::query!("select model_in_force($1) as model_id", code_version).fetch_one(pool).await?.model_id)
 }
 
-/// What is said of the model of that name, without its weights and its state.
+/// What is said of the model of that name, without its weights and its state; `code_version` asks what is in force.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn record(pool: &PgPool, model_id: &str) -> Result<Option<ModelRecord>, StoreError> {
+pub async fn record(pool: &PgPool, model_id: &str, code_version: &str) -> Result<Option<ModelRecord>, StoreError> {
     // Text in the store cannot hold it, so nothing has such a name.
     if model_id.contains('\0') {
         return Ok(None);
     }
     let row = sqlx::query!(
         r#"select m.model_id, m.recorded_at, m.trained_until, m.known_until, m.recorded_until, m.recipe, m.seed, m.data_hash,
-                  m.code_version, m.sha256, m.scores, sha256(m.artifact) as artifact_sha256, m.artifact is not null as "has_network!",
-                  (select max(t.finished_at) from trainings t where t.model_id = m.model_id) as last_trained_at,
-                  (select k.reason from kept_back k where k.model_id = m.model_id order by k.kept_back_id desc limit 1) as kept_back,
-                  m.model_id is not distinct from (select t.model_id from trainings t order by t.training_id desc limit 1)
-                      as "in_force!"
+                  m.code_version, m.sha256, m.scores, sha256(m.artifact) as artifact_sha256, m.pruned_at,
+                  (m.artifact is not null or m.pruned_at is not null and jsonb_typeof(m.recipe -> 'network') = 'object')
+                      as "has_network!",
+                  (select max(p.promoted_at) from promotions p where p.model_id = m.model_id and p.by = 'training')
+                      as last_trained_at,
+                  (select k.reason from kept_back k
+                   where k.model_id = m.model_id and not exists (
+                       select from promotions p
+                       where p.model_id = k.model_id and p.by = 'training' and p.promoted_at > k.decided_at
+                   ) order by k.kept_back_id desc limit 1) as kept_back,
+                  m.model_id is not distinct from model_in_force($2) as "in_force!"
            from models m where m.model_id = $1"#,
-        model_id
+        model_id,
+        code_version
     )
     .fetch_optional(pool)
     .await?;
@@ -273,6 +296,7 @@ pub async fn record(pool: &PgPool, model_id: &str) -> Result<Option<ModelRecord>
                 has_network: r.has_network,
                 in_force: r.in_force,
                 kept_back: r.kept_back,
+                pruned_at: r.pruned_at,
                 canaries,
             },
             last_trained_at: r.last_trained_at,
@@ -287,23 +311,35 @@ pub async fn record(pool: &PgPool, model_id: &str) -> Result<Option<ModelRecord>
     .transpose()
 }
 
-/// Models, newest first, at most `limit`; with `after` only those older than the model of that name.
+/// Models, newest first, at most `limit`; with `after` only those older than the model of that name. `code_version` asks
+/// what is in force.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
-pub async fn summaries(pool: &PgPool, after: Option<&str>, limit: i64) -> Result<Vec<ModelSummary>, StoreError> {
+pub async fn summaries(
+    pool: &PgPool,
+    after: Option<&str>,
+    limit: i64,
+    code_version: &str,
+) -> Result<Vec<ModelSummary>, StoreError> {
     let rows = sqlx::query!(
         r#"select m.model_id, m.recorded_at, m.trained_until, m.seed, m.data_hash, m.code_version,
-                  m.artifact is not null as "has_network!", m.scores -> 'canaries' as canaries,
-                  (select k.reason from kept_back k where k.model_id = m.model_id order by k.kept_back_id desc limit 1) as kept_back,
-                  m.model_id is not distinct from (select t.model_id from trainings t order by t.training_id desc limit 1)
-                      as "in_force!"
+                  m.scores -> 'canaries' as canaries, m.pruned_at,
+                  (m.artifact is not null or m.pruned_at is not null and jsonb_typeof(m.recipe -> 'network') = 'object')
+                      as "has_network!",
+                  (select k.reason from kept_back k
+                   where k.model_id = m.model_id and not exists (
+                       select from promotions p
+                       where p.model_id = k.model_id and p.by = 'training' and p.promoted_at > k.decided_at
+                   ) order by k.kept_back_id desc limit 1) as kept_back,
+                  m.model_id is not distinct from model_in_force($3) as "in_force!"
            from models m
            where $1::text is null
               or (m.recorded_at, m.model_id) < (select a.recorded_at, a.model_id from models a where a.model_id = $1)
            order by m.recorded_at desc, m.model_id desc limit $2"#,
         after,
-        limit
+        limit,
+        code_version
     )
     .fetch_all(pool)
     .await?;
@@ -318,6 +354,7 @@ pub async fn summaries(pool: &PgPool, after: Option<&str>, limit: i64) -> Result
             has_network: r.has_network,
             in_force: r.in_force,
             kept_back: r.kept_back,
+            pruned_at: r.pruned_at,
             canaries: r.canaries,
         })
     });

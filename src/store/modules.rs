@@ -1,6 +1,7 @@
 //! The parts of the store; listed here because the list of the crate would grow too long.
 
 pub mod account;
+pub mod activation;
 pub mod address;
 pub mod arguments;
 pub mod asking;
@@ -21,17 +22,21 @@ pub mod folds;
 pub mod history;
 pub mod imports;
 pub mod instruments;
+pub mod job_records;
 pub mod jobs;
 pub mod keys;
 pub mod kinds;
 pub mod ledger;
 pub mod leftover;
+pub mod lineage;
 pub mod models;
 pub mod open;
 pub mod pool;
 pub mod prices;
 pub mod programs;
+pub mod promotions;
 pub mod queue;
+pub mod retention;
 pub mod schedules;
 pub mod schema;
 pub mod scores;

@@ -15,6 +15,8 @@ mod ledger;
 mod models;
 mod program;
 mod publication;
+mod registry;
+mod retention;
 mod schedule;
 mod schema;
 mod scores;
