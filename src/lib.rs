@@ -36,6 +36,7 @@ pub mod market {
 /// The command line: what can be asked, with examples.
 pub mod cli {
     pub mod commands;
+    pub mod drift;
     pub mod keys;
     pub mod research;
 }
@@ -146,7 +147,11 @@ pub mod evaluation {
     pub mod comparison_text;
     pub mod confidence_sequence;
     pub mod direction_scorecard;
+    pub mod drift;
+    pub mod drift_report;
+    pub mod drift_windows;
     pub mod evidence;
+    pub mod feature_drift;
     pub mod forecast_csv;
     pub mod forecasts;
     pub mod gate;
@@ -176,6 +181,7 @@ pub mod evaluation {
     pub mod sharpe;
     pub mod short_series;
     pub mod split;
+    pub mod staleness;
     pub mod verdict;
     pub mod volatility_scorecard;
 }
@@ -261,6 +267,7 @@ pub mod forecast {
 /// What is said: the answers, as they stand in the ledger.
 pub mod opinion {
     pub mod canonical;
+    pub mod drift;
     pub mod envelope;
     pub mod explanation;
     pub mod forecast;

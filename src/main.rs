@@ -10,7 +10,10 @@ use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{evaluate, import, keys, payoffs, publish, rate, tools, train, transfer, verify};
+use forecastd::jobs::{
+    drift, drift_text, evaluate, import, keys, payoffs, publish, rate, tools, train, transfer, verify,
+};
+use forecastd::opinion::drift::PerformanceDrift;
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -113,6 +116,11 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
+        Command::Drift(arguments) => {
+            let report = drift::drift(&store, *arguments, PerformanceDrift::default(), None).await?;
+            print!("{}", drift_text::drift_text(&report));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Replay { sequence } => run_replay(&store, *sequence).await,
         Command::Verify { expect } => run_verify(cli, &store, *expect).await,
         Command::Evaluate(arguments) => evaluate::evaluate(&store, arguments).await.map(|()| ExitCode::SUCCESS),

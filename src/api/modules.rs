@@ -20,6 +20,8 @@ pub mod historic;
 pub mod index;
 pub mod instruments;
 pub mod ledger;
+pub mod metrics;
+pub(crate) mod metrics_numbers;
 pub mod model_scores;
 pub mod models;
 pub mod near;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::drift::DriftArgs;
 use crate::cli::keys::KeysCommand;
 use crate::cli::research::{EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
 use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
@@ -56,6 +57,14 @@ Examples:
   forecastd publish
   forecastd publish --again     also when nothing new came in")]
     Publish(PublishArgs),
+    /// Compare features with the training span of the model in force, look for stopped prices and gaps, and report
+    #[command(
+        after_help = "Asks for a training when an alarm calls for one: at most one a week and --drift-trainings in 30 days.
+
+Example:
+  forecastd drift"
+    )]
+    Drift(DriftArgs),
     /// Walk forward through the past and write forecasts and scores
     #[command(after_help = "Examples:
   forecastd evaluate --from 2016-01-01 --to 2024-08-31 --every 20 --horizons 5,20 --out evaluation

@@ -1,5 +1,8 @@
 //! The pieces of work; listed here because the list of the crate would grow too long.
 
+pub mod drift;
+pub(crate) mod drift_retrain;
+pub mod drift_text;
 pub mod evaluate;
 pub mod evaluation_report;
 pub mod import;
