@@ -13,7 +13,7 @@ use forecastd::jobs::train::Past;
 use forecastd::jobs::{
     drift, drift_text, evaluate, import, keys, payoffs, publish, rate, tools, train, transfer, verify,
 };
-use forecastd::opinion::drift::PerformanceDrift;
+use forecastd::opinion::drift::LivePerformance;
 use forecastd::store::error::hint;
 use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::signing::HeadSigner;
@@ -117,7 +117,7 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         }
         Command::Publish(arguments) => run_publish(cli, &store, arguments.again).await,
         Command::Drift(arguments) => {
-            let report = drift::drift(&store, *arguments, PerformanceDrift::default(), None).await?;
+            let report = drift::drift(&store, *arguments, LivePerformance::default(), None).await?;
             print!("{}", drift_text::drift_text(&report));
             Ok(ExitCode::SUCCESS)
         }

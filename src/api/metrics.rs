@@ -29,6 +29,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     pool: PgPool,
     board: Arc<Board>,
+    fresh: Duration,
     last: Mutex<Option<Asked>>,
 }
 
@@ -44,7 +45,14 @@ impl Metrics {
     /// Measures a store and what is served of it.
     #[must_use]
     pub fn new(pool: PgPool, board: Arc<Board>) -> Self {
-        Self { pool, board, last: Mutex::default() }
+        Self { pool, board, fresh: FRESH, last: Mutex::default() }
+    }
+
+    /// Asks the store again when its last answer is older than that, not than five seconds.
+    #[must_use]
+    pub fn asking_after(mut self, fresh: Duration) -> Self {
+        self.fresh = fresh;
+        self
     }
 
     /// All numbers. One reader at a time asks the store, at most every five seconds and for at most two; while it is away,
@@ -52,7 +60,7 @@ impl Metrics {
     pub async fn text(&self) -> String {
         let mut held = self.last.lock().await;
         let asked = match held.take() {
-            Some(asked) if asked.at.elapsed() < FRESH => asked,
+            Some(asked) if asked.at.elapsed() < self.fresh => asked,
             earlier => self.ask(earlier).await,
         };
         let written = text(Measured {

@@ -11,7 +11,7 @@ use crate::market::history::{History, InstrumentHistory};
 use crate::market::instrument::Symbol;
 use crate::opinion::canonical::rounded;
 use crate::opinion::drift::{
-    Alarm, AlarmKind, DriftVerdict, FactorDrift, InstrumentDrift, PerformanceDrift, PerformanceMeasure, UniverseDrift,
+    Alarm, AlarmKind, DriftVerdict, FactorDrift, InstrumentDrift, LivePerformance, PerformanceMeasure, UniverseDrift,
 };
 use crate::opinion::envelope::{Reasons, reason};
 
@@ -40,7 +40,7 @@ pub struct DriftInputs<'a> {
     /// Bars of the last year that were revised; those without any are left out.
     pub revised_bars: &'a BTreeMap<Symbol, u32>,
     /// What live scores say.
-    pub performance: &'a PerformanceDrift,
+    pub performance: &'a LivePerformance,
 }
 
 /// A report.

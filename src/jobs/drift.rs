@@ -13,7 +13,7 @@ use crate::jobs::moment::Moment;
 use crate::jobs::train::CODE_VERSION;
 use crate::market::bar::Day;
 use crate::market::calendar;
-use crate::opinion::drift::{Alarm, PerformanceDrift, UniverseDrift};
+use crate::opinion::drift::{Alarm, LivePerformance, UniverseDrift};
 use crate::store::drift::{self, NewReport};
 use crate::store::events;
 use crate::store::history::{LoadedHistory, Revisions, load};
@@ -50,7 +50,7 @@ pub struct DriftReport {
 pub async fn drift(
     store: &Store,
     options: DriftArgs,
-    performance: PerformanceDrift,
+    performance: LivePerformance,
     lease: Option<Lease>,
 ) -> anyhow::Result<DriftReport> {
     let moment = Moment::take(&store.pool).await?;

@@ -132,12 +132,12 @@ pub struct UniverseDrift {
     /// The factor series.
     pub series: Vec<SeriesStaleness>,
     /// What live scores say.
-    pub performance: PerformanceDrift,
+    pub performance: LivePerformance,
 }
 
 /// What the confidence sequences of the live scores say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PerformanceDrift {
+pub struct LivePerformance {
     /// One a head and horizon with live scores.
     pub measures: Vec<PerformanceMeasure>,
 }

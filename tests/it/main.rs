@@ -5,6 +5,7 @@
 mod answers;
 mod architecture;
 mod comparisons;
+mod drift;
 mod http;
 mod imports;
 mod ledger;
