@@ -106,7 +106,7 @@ pub struct ServeConfig {
     /// Requests that may wait for a change at once (?wait=)
     #[arg(long, env = "FORECASTD_MAX_WAITERS", value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
     pub max_waiters: usize,
-    /// Only serve: leave jobs to `forecastd work`, and the schedule to other instances
+    /// Only serve and keep the schedule; leave the jobs to `forecastd work`
     #[arg(long, env = "FORECASTD_NO_WORK", value_parser = clap::builder::BoolishValueParser::new())]
     pub no_work: bool,
     #[command(flatten)]
@@ -115,9 +115,28 @@ pub struct ServeConfig {
     #[command(flatten)]
     /// How jobs are worked on.
     pub work: WorkConfig,
+    /// Address of the metrics for Prometheus, best one that only this machine reaches; none switches them off
+    #[arg(long, env = "FORECASTD_METRICS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub metrics_listen: MetricsAddress,
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,
+}
+
+/// Where metrics are shown: an address, or nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsAddress(pub Option<SocketAddr>);
+
+impl std::str::FromStr for MetricsAddress {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|_| "expected an address such as 127.0.0.1:9464, or none".into())
+    }
 }
 
 /// How forecasts are made; the defaults are the starting values of the method description.
@@ -324,6 +343,14 @@ mod tests {
         let secret: Secret = "postgres://user:password@host/db".parse().unwrap();
         assert_eq!(format!("{secret:?}"), "[redacted]");
         assert!(secret.expose().contains("password"));
+    }
+
+    #[test]
+    fn metrics_can_be_switched_off() {
+        assert_eq!("none".parse(), Ok(MetricsAddress(None)));
+        assert_eq!("".parse(), Ok(MetricsAddress(None)));
+        assert_eq!("[::1]:9464".parse::<MetricsAddress>().map(|a| a.0.is_some()), Ok(true));
+        assert!("9464".parse::<MetricsAddress>().is_err());
     }
 
     #[test]

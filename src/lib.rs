@@ -37,6 +37,7 @@ pub mod market {
 /// The command line: what can be asked, with examples.
 pub mod cli {
     pub mod commands;
+    pub mod drift;
     pub mod jobs;
     pub mod keys;
     pub mod models;
@@ -150,7 +151,11 @@ pub mod evaluation {
     pub mod comparison_text;
     pub mod confidence_sequence;
     pub mod direction_scorecard;
+    pub mod drift;
+    pub mod drift_report;
+    pub mod drift_windows;
     pub mod evidence;
+    pub mod feature_drift;
     pub mod forecast_csv;
     pub mod forecasts;
     pub mod gate;
@@ -183,6 +188,7 @@ pub mod evaluation {
     pub mod sharpe;
     pub mod short_series;
     pub mod split;
+    pub mod staleness;
     pub mod track_record;
     pub mod verdict;
     pub mod volatility_scorecard;
@@ -270,6 +276,7 @@ pub mod forecast {
 pub mod opinion {
     pub mod canonical;
     pub mod chain;
+    pub mod drift;
     pub mod envelope;
     pub mod explanation;
     pub mod forecast;

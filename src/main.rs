@@ -9,9 +9,13 @@ use forecastd::cli::keys::KeysCommand;
 use forecastd::cli::research::BackfillArgs;
 use forecastd::config::{LogFormat, StoreConfig};
 use forecastd::forecast::verdict_calibration::CalibrationSettings;
+use forecastd::jobs::live_performance::live_performance;
 use forecastd::jobs::replay::{Replay, replay};
 use forecastd::jobs::train::Past;
-use forecastd::jobs::{backfill, backup, evaluate, import, job_commands, keys, models, payoffs, publish, rate, run_job, score, tools, train, transfer, verify};
+use forecastd::jobs::{
+    backfill, backup, drift, drift_text, evaluate, import, job_commands, keys, models, payoffs, publish, rate, run_job,
+    score, tools, train, transfer, verify,
+};
 use forecastd::opinion::chain::Chain;
 use forecastd::store::address::with_password_of;
 use forecastd::store::error::hint;
@@ -131,11 +135,17 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::RunJob(arguments) => {
-            let signer = HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
-            run_job::run_job(&store, &signer, arguments).await.map(|()| ExitCode::SUCCESS)
+            run_job::run_job(&store, &server.key_file(), arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Publish(arguments) => run_publish(server, &store, arguments).await,
         Command::Score => run_score(&store).await,
+        Command::Drift(arguments) => {
+            let report =
+                drift::drift(&store, *arguments, live_performance(&store.pool, clock::now().date_naive()).await?, None)
+                    .await?;
+            print!("{}", drift_text::drift_text(&report));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Backfill(arguments) => run_backfill(server, &store, arguments).await,
         Command::Replay { sequence, chain } => run_replay(&store.on(*chain), *sequence).await,
         Command::Verify { expect, chain } => run_verify(server, &store, *expect, *chain).await,
@@ -151,7 +161,6 @@ async fn run_on_store(cli: &Cli, server: &Server) -> anyhow::Result<ExitCode> {
         Command::Restore { .. }
         | Command::Serve(_)
         | Command::Work(_)
-        Command::Serve(_)
         | Command::WithPostgres { .. }
         | Command::Health { .. }
         | Command::Openapi { .. }

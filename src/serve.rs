@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::api::board::Board;
+use crate::api::metrics::{self, Metrics};
 use crate::api::router::router;
 use crate::api::snapshot::{PublishedEntry, Snapshot};
 use crate::api::state::{AppState, Settings};
@@ -51,9 +52,12 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
     let store = open_store(&server, config).await?;
     let board = Arc::new(Board::default());
     let address = listener.local_addr()?;
+    let metrics_listener = metrics::bind(config.metrics_listen.0).await;
     let http = tokio::spawn(answer(listener, app_state(&store, &board, config)?, stop.clone()));
-    // Made here, if it is missing, and not by two jobs at once.
-    HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
+    if !config.no_work {
+        // Made here, if it is missing, and not by two jobs at once.
+        HeadSigner::for_ledger(&store.pool, &server.key_file()).await?;
+    }
     // What was published before is served at once; imports and trainings that are due may take minutes.
     refresh(&store, &board).await?;
     let outcome = tokio::select! {
@@ -68,11 +72,12 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
                 let place = Place { data_dir, clock_file, signing_key };
                 let settings = work::settings(&store, &config.work, &config.recipe, place)?;
                 roles.spawn(worker::work(queue.clone(), settings, stop.clone()));
-                roles.spawn(scheduler::keep_schedule(
-                    queue.clone(),
-                    scheduler::scheduled(&config.schedule),
-                    stop.clone(),
-                ));
+            }
+            let due = scheduler::scheduled(&config.schedule);
+            roles.spawn(scheduler::keep_schedule(queue.clone(), due, stop.clone()));
+            if let Some(listener) = metrics_listener {
+                let metrics = Arc::new(Metrics::new(store.pool.clone(), Arc::clone(&board)));
+                roles.spawn(show_metrics(listener, metrics, stop.clone()));
             }
             let asked = ask_for_first_answers(&store, &config.recipe).await?;
             roles.spawn(greet(store.clone(), Arc::clone(&board), address, asked, stop.clone()));
@@ -101,6 +106,12 @@ async fn import_files(store: &Store, config: &ServeConfig) -> anyhow::Result<()>
     let report = import::import(&store.pool, &config.import).await?;
     anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are above");
     Ok(())
+}
+
+async fn show_metrics(listener: TcpListener, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) {
+    if let Err(error) = metrics::serve_metrics(listener, metrics, stop).await {
+        tracing::warn!("the metrics are shown no more: {error}");
+    }
 }
 
 /// Asks for what a first or an updated installation needs: a model of this version (the benchmarks, within seconds), a

@@ -76,6 +76,7 @@ pub fn settings(
             data_dir,
             signing_key: place.signing_key,
             recipe: recipe.clone(),
+            drift: config.drift,
             time_limit: config.time_limit(),
             memory_limit: config.job_memory.map(|mebibytes| mebibytes << 20),
             clock_file: place.clock_file,

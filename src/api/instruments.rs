@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::asked::{PAGE_DEFAULT, PAGE_MAX};
@@ -17,10 +19,15 @@ use crate::api::problem::Problem;
 use crate::api::problem_type::ProblemType;
 use crate::api::state::AppState;
 use crate::api::tag;
+use crate::clock;
+use crate::evaluation::staleness::staleness;
 use crate::market::bar::Day;
 use crate::market::calendar;
 use crate::market::instrument::Symbol;
+use crate::opinion::drift::{InstrumentDrift, Staleness};
 use crate::opinion::schemas;
+use crate::store::StoreError;
+use crate::store::drift;
 use crate::store::instruments::{self, Coverage, CoveragePage};
 
 /// Prices count as stopped when they lie further behind the newest prices of the store.
@@ -61,6 +68,10 @@ pub struct InstrumentAnswer {
     pub sessions_behind: Option<usize>,
     /// More than five sessions behind: the prices have stopped.
     pub stale: bool,
+    /// Age of the last price now, by the calendar of the exchange.
+    pub staleness: Staleness,
+    /// What the newest drift report says of it.
+    pub drift: Option<InstrumentDrift>,
     /// Earlier names.
     pub renames: Option<Vec<String>>,
     /// Why a field is `null`, by its name.
@@ -98,8 +109,11 @@ pub async fn find_instrument(
     let symbol = only_symbol(Parameters::read(&uri, &[]), &text)?;
     let coverage = known(&state, &symbol).await?;
     let newest = instruments::newest_day(&state.pool).await?;
-    let sessions = Sessions::spanning(std::slice::from_ref(&coverage), newest);
-    condition.respond_json(&shaped(coverage, newest, &sessions), None)
+    let rows = vec![coverage];
+    let mut found = answers(&state, rows, newest).await?;
+    // One row gives one answer.
+    let answer = found.pop().ok_or_else(|| Problem::new(ProblemType::NotFound, "no instrument"))?;
+    condition.respond_json(&answer, None)
 }
 
 /// The instruments of this store.
@@ -128,8 +142,7 @@ pub async fn list_instruments(
     let on_page = |s: &Symbol| after.as_ref().is_none_or(|a| s > a) && next.as_ref().is_none_or(|n| s <= n);
     let missing = symbols.into_iter().flatten().filter(|s| on_page(s) && !is_there(s)).collect();
     let newest = instruments::newest_day(&state.pool).await?;
-    let sessions = Sessions::spanning(&rows, newest);
-    let items: Vec<InstrumentAnswer> = rows.into_iter().map(|row| shaped(row, newest, &sessions)).collect();
+    let items = answers(&state, rows, newest).await?;
     condition.respond_json(&Page { items, missing, next }, None)
 }
 
@@ -156,6 +169,29 @@ pub fn only_symbol(mut parameters: Parameters, text: &str) -> Result<Symbol, Pro
     symbol.ok_or_else(|| Problem::new(ProblemType::NotFound, "no symbol"))
 }
 
+/// Shapes the rows, each with what the newest drift report says of it.
+async fn answers(
+    state: &AppState,
+    rows: Vec<Coverage>,
+    newest: Option<Day>,
+) -> Result<Vec<InstrumentAnswer>, StoreError> {
+    let symbols: Vec<&Symbol> = rows.iter().map(|row| &row.instrument.symbol).collect();
+    let mut drifts = drift::of_instruments(&state.pool, &symbols).await?;
+    let seen = Seen { newest, sessions: Sessions::spanning(&rows, newest), now: clock::now() };
+    let shape = |row: Coverage| {
+        let drift = drifts.remove(&row.instrument.symbol);
+        shaped(row, &seen, drift)
+    };
+    Ok(rows.into_iter().map(shape).collect())
+}
+
+/// What every instrument is seen against.
+struct Seen {
+    newest: Option<Day>,
+    sessions: Sessions,
+    now: DateTime<Utc>,
+}
+
 /// The sessions of the exchange over a span, so that many instruments are counted against one list.
 struct Sessions(Vec<Day>);
 
@@ -178,14 +214,20 @@ impl Sessions {
     }
 }
 
-fn shaped(row: Coverage, newest: Option<Day>, sessions: &Sessions) -> InstrumentAnswer {
+fn shaped(row: Coverage, seen: &Seen, drift: Option<Value>) -> InstrumentAnswer {
+    let Seen { newest, sessions, now } = seen;
     let span = row.first_day.zip(row.last_day).map(|(first, last)| sessions.between(first, last) as i64 + 1);
-    let behind = row.last_day.zip(newest).map(|(last, newest)| sessions.between(last, newest));
+    let behind = row.last_day.zip(*newest).map(|(last, newest)| sessions.between(last, newest));
     let mut reasons = BTreeMap::from([("renames".to_owned(), "not_recorded".to_owned())]);
     if span.is_none() {
         reasons.extend(
-            ["first_day", "last_day", "gaps", "sessions_behind"].map(|f| (f.to_owned(), "no_prices".to_owned())),
+            ["first_day", "last_day", "gaps", "sessions_behind", "staleness.sessions_behind", "staleness.last_bar"]
+                .map(|f| (f.to_owned(), "no_prices".to_owned())),
         );
+    }
+    let drift = readable(drift);
+    if let Err(reason) = drift {
+        reasons.insert("drift".to_owned(), reason.to_owned());
     }
     let described = [("name", &row.instrument.name), ("sector", &row.instrument.sector)];
     for (field, _) in described.into_iter().filter(|(_, value)| value.is_none()) {
@@ -204,9 +246,17 @@ fn shaped(row: Coverage, newest: Option<Day>, sessions: &Sessions) -> Instrument
         gaps: span.map(|span| (span - row.bars).max(0)),
         sessions_behind: behind,
         stale: behind.is_none_or(|sessions| sessions > STALE_AFTER_SESSIONS),
+        staleness: staleness(row.last_day, calendar::newest_closed_session(*now)),
+        drift: drift.ok(),
         renames: None,
         reasons,
     }
+}
+
+/// The drift of an instrument, or why there is none.
+fn readable(measures: Option<Value>) -> Result<InstrumentDrift, &'static str> {
+    let measures = measures.ok_or("no_drift_report_yet")?;
+    serde_json::from_value(measures).map_err(|_| "reported_by_another_version")
 }
 
 #[cfg(test)]
@@ -225,7 +275,8 @@ mod tests {
 
     fn answer(row: Coverage, newest: Option<Day>) -> InstrumentAnswer {
         let sessions = Sessions::spanning(std::slice::from_ref(&row), newest);
-        shaped(row, newest, &sessions)
+        let now = "2024-10-08T21:00:00Z".parse().unwrap();
+        shaped(row, &Seen { newest, sessions, now }, Some(serde_json::json!({"of": "another version"})))
     }
 
     #[test]
@@ -238,5 +289,8 @@ mod tests {
         let empty = answer(coverage(None, 0), Some(day(9, 30)));
         assert_eq!((empty.gaps, empty.stale), (None, true));
         assert_eq!(empty.reasons["last_day"], "no_prices");
+        // By the calendar, at the evening of 2024-10-08, six sessions have closed since.
+        assert_eq!((whole.staleness.sessions_behind, empty.staleness.sessions_behind), (Some(6), None));
+        assert_eq!((whole.drift, whole.reasons["drift"].as_str()), (None, "reported_by_another_version"));
     }
 }

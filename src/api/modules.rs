@@ -24,6 +24,8 @@ pub mod job_answers;
 pub mod jobs;
 pub mod ledger;
 pub mod lineage;
+pub mod metrics;
+pub(crate) mod metrics_numbers;
 pub mod model_scores;
 pub mod models;
 pub mod near;

@@ -172,6 +172,12 @@ impl Snapshot {
         self.items().map(|i| i.published.sequence).max().unwrap_or(0)
     }
 
+    /// When the newest answer that is served here was published.
+    #[must_use]
+    pub fn published_at(&self) -> Option<DateTime<Utc>> {
+        self.items().map(|i| i.published.published_at).max()
+    }
+
     /// The opinions of a kind and horizon; see [`Kind::filed_under`].
     #[must_use]
     pub fn group(&self, kind: Kind, horizon: Horizon) -> Option<&Group> {

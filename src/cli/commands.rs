@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::drift::DriftArgs;
 use crate::cli::jobs::JobsArgs;
 use crate::cli::keys::KeysCommand;
 use crate::cli::models::ModelsCommand;
@@ -72,6 +73,13 @@ Examples:
     #[command(after_help = "Example:
   forecastd score")]
     Score,
+    /// Compare features with the training span of the model in force, look for stopped prices and gaps, and report
+    #[command(
+        after_help = "Asks for a training when an alarm calls for one: at most one a week and --drift-trainings in 30 days.
+Example:
+  forecastd drift"
+    )]
+    Drift(DriftArgs),
     /// Walk forward through the past and write forecasts and scores
     #[command(after_help = "Examples:
   forecastd evaluate --from 2016-01-01 --to 2024-08-31 --every 20 --horizons 5,20 --out evaluation

@@ -112,10 +112,10 @@ pub enum JobToRun {
         #[arg(long, value_name = "DAY")]
         to: Day,
         /// Sessions between decision days
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2520))]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=252))]
         every: Option<u32>,
         /// Sessions between trainings
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2520))]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1260))]
         retrain_every: Option<u32>,
     },
 }

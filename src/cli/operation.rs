@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use uuid::Uuid;
 
+use crate::cli::drift::DriftArgs;
 use crate::config::RecipeConfig;
 use crate::market::schedule::{Schedule, ScheduleError};
 
@@ -48,6 +49,9 @@ pub struct WorkConfig {
     /// Memory (address space) of a job in MiB; one that wants more fails. No limit unless given
     #[arg(long, env = "FORECASTD_JOB_MEMORY", value_name = "MIB", value_parser = clap::value_parser!(u64).range(256..=1_048_576))]
     pub job_memory: Option<u64>,
+    #[command(flatten)]
+    /// How drift is looked for.
+    pub drift: DriftArgs,
 }
 
 /// How to work on jobs without serving.
@@ -74,6 +78,9 @@ pub struct RunJobArgs {
     /// Address space that may be used
     #[arg(long)]
     pub memory_limit_bytes: Option<u64>,
+    #[command(flatten)]
+    /// How drift is looked for.
+    pub drift: DriftArgs,
     #[command(flatten)]
     /// How forecasts are made.
     pub recipe: RecipeConfig,

@@ -95,9 +95,9 @@ const INSTRUMENT_FACTOR: f64 = 5.0;
 const BOUND_SESSIONS: f64 = 20.0;
 
 impl Measure {
-    /// The bound at which a day's gain is clipped for the confidence sequence. Fixed before the first live day, by what
-    /// gains of the walk through the past look like: about three root mean squares of a day's mean over a hundred
-    /// instruments. Those of returns grow with the root of the horizon.
+    /// The bound at which a day's gain is clipped for the confidence sequence. Fixed before the first live day, by
+    /// judgement: about three times what a day's mean over a hundred instruments may be expected to vary by. Those of returns
+    /// grow with the root of the horizon.
     #[must_use]
     pub fn bound(self, horizon: Horizon, scope: Scope) -> f64 {
         let of_returns = (horizon.sessions() as f64 / BOUND_SESSIONS).sqrt();

@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::cli::drift::DriftArgs;
 use crate::config::{RecipeConfig, Secret};
 use crate::jobs::progress::Message;
 use crate::store::jobs::{self, Lease, Renewal};
@@ -33,6 +34,8 @@ pub struct ChildSettings {
     pub signing_key: Option<PathBuf>,
     /// How forecasts are made.
     pub recipe: RecipeConfig,
+    /// How drift is looked for.
+    pub drift: DriftArgs,
     /// A run that takes longer is ended.
     pub time_limit: Duration,
     /// Address space of a run, in bytes; `None` for all there is.
@@ -175,7 +178,7 @@ fn spawn(lease: Lease, settings: &ChildSettings) -> std::io::Result<(Child, Opti
     if let Some(file) = &settings.clock_file {
         command.arg("--clock-file").arg(file);
     }
-    command.args(settings.recipe.arguments());
+    command.args(settings.recipe.arguments()).args(settings.drift.arguments());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn()?;
     // Held open as long as we live: its end tells the child that nobody waits for the job any more.

@@ -174,7 +174,7 @@ mod tests {
             JobToRun::Backfill {
                 from: day("2022-01-03"),
                 to: day("2024-09-30"),
-                every: Some(2520),
+                every: Some(252),
                 retrain_every: None,
             },
         ] {

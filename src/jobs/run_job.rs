@@ -5,16 +5,20 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::{Map, Value, json};
 
 use crate::cli::operation::RunJobArgs;
-use crate::config::RecipeConfig;
+use crate::cli::research::BackfillArgs;
+use crate::clock;
+use crate::jobs::live_performance::live_performance;
 use crate::jobs::progress::{self, Message};
+use crate::jobs::prune::{self, Pruning};
 use crate::jobs::scheduler::SCHEDULED;
 use crate::jobs::train::{Past, Training};
-use crate::jobs::{import, publish, tools, train};
+use crate::jobs::{backfill, drift, import, publish, score, tools, train};
 use crate::store::arguments::JobArguments;
+use crate::store::asking;
 use crate::store::jobs::{self, JobRow, Lease};
 use crate::store::kinds::JobKind;
 use crate::store::open::Store;
-use crate::store::signing::HeadSigner;
+use crate::store::signing::{HeadSigner, KeyFile};
 
 /// A scheduled training wants so many new sessions at least.
 const FEWEST_NEW_SESSIONS: usize = 3;
@@ -38,16 +42,17 @@ pub fn prepare(arguments: &RunJobArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the job is not this run's, or fails; the reason was told to the worker then.
-pub async fn run_job(store: &Store, signer: &HeadSigner, arguments: &RunJobArgs) -> anyhow::Result<()> {
+pub async fn run_job(store: &Store, key: &KeyFile, arguments: &RunJobArgs) -> anyhow::Result<()> {
     let lease = Lease { job_id: arguments.job_id, attempt: arguments.attempt };
-    let outcome = dispatch(store, signer, lease, &arguments.recipe).await;
+    let outcome = dispatch(store, key, lease, arguments).await;
     if let Err(error) = &outcome {
         progress::tell(&Message::Error { error: format!("{error:#}") });
     }
     outcome
 }
 
-async fn dispatch(store: &Store, signer: &HeadSigner, lease: Lease, recipe: &RecipeConfig) -> anyhow::Result<()> {
+async fn dispatch(store: &Store, key: &KeyFile, lease: Lease, arguments: &RunJobArgs) -> anyhow::Result<()> {
+    let recipe = &arguments.recipe;
     let job = jobs::find(&store.pool, lease.job_id).await?.context("there is no such job")?;
     anyhow::ensure!(
         job.state == "running" && job.attempts == lease.attempt,
@@ -57,29 +62,58 @@ async fn dispatch(store: &Store, signer: &HeadSigner, lease: Lease, recipe: &Rec
         job.attempts
     );
     let result = match checked(&job)? {
-        JobArguments::Publish(arguments) => {
-            match publish::publish(store, signer, arguments.again, Some(lease)).await? {
+        JobArguments::Publish(wanted) => {
+            match publish::publish(store, &HeadSigner::for_ledger(&store.pool, key).await?, wanted.again, Some(lease))
+                .await?
+            {
                 Some(_) => return Ok(()),
                 None => json!({ "published": null, "reason": "nothing new was recorded since the last publication" }),
             }
         }
-        JobArguments::Train(arguments) => {
-            let past = if arguments.walk { Past::Walked } else { Past::Kept };
+        JobArguments::Train(wanted) => {
+            let past = if wanted.walk { Past::Walked } else { Past::Kept };
             // A person who asks wants a training; the schedule only one that could learn something.
             let unless_fewer_than = (job.reason == SCHEDULED).then_some(FEWEST_NEW_SESSIONS);
             train::train_if_due(store, &Training { config: recipe, past, unless_fewer_than, lease: Some(lease) })
                 .await?;
             return Ok(());
         }
-        JobArguments::Import(arguments) => {
-            let paths: Vec<_> = arguments.paths.iter().map(Into::into).collect();
+        JobArguments::Import(wanted) => {
+            let paths: Vec<_> = wanted.paths.iter().map(Into::into).collect();
             let report = import::import(&store.pool, &paths).await?;
             anyhow::ensure!(report.files > 0, "no file could be imported; the reasons are in the worker's messages");
             json!({ "files": report.files, "refused": report.refused.len() })
         }
-        other => anyhow::bail!("this version cannot run {} jobs", other.kind()),
+        JobArguments::Score => return score_all(store, lease).await,
+        JobArguments::Drift => {
+            let live = live_performance(&store.pool, clock::now().date_naive()).await?;
+            drift::drift(store, arguments.drift, live, Some(lease)).await?;
+            return Ok(());
+        }
+        JobArguments::Prune(wanted) => {
+            let keep = wanted.keep.and_then(|keep| i32::try_from(keep).ok()).unwrap_or(prune::KEEP);
+            prune::prune(store, Some(lease), Pruning { keep, folds: false }).await?;
+            return Ok(());
+        }
+        JobArguments::Backfill(wanted) => {
+            let asked = BackfillArgs { range: serde_json::from_value(json!(wanted))?, recipe: recipe.clone() };
+            backfill::backfill(store, &HeadSigner::for_ledger(&store.pool, key).await?, &asked, Some(lease)).await?;
+            return Ok(());
+        }
     };
     finish(store, lease, &result).await
+}
+
+/// One run scores as much as fits into a transaction; what is left is the next job's.
+async fn score_all(store: &Store, lease: Lease) -> anyhow::Result<()> {
+    let scored = score::score(store, Some(lease)).await?;
+    if scored.left > 0 {
+        let mut transaction = store.pool.begin().await?;
+        let next = JobArguments::Score.new_job(None, format!("{} publications are left to score", scored.left));
+        asking::ask_unless_queued(&mut transaction, &next).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
 }
 
 fn checked(job: &JobRow) -> anyhow::Result<JobArguments> {

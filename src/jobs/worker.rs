@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::jobs::child::{ChildSettings, Outcome, run};
 use crate::store::jobs::{self, Claim, Ending, Lease};
+use crate::store::kinds::JobKind;
 use crate::store::queue::{SCHEMA, TASK};
 
 /// Rest before the queue is joined again after the store failed.
@@ -116,6 +117,11 @@ impl TaskHandler for RunJob {
 /// Runs a job as far as this worker can: `Err` asks the queue to bring it again after a while.
 async fn run_to_end(shared: &Shared, job_id: Uuid, worker: &str) -> Result<(), String> {
     let worker = format!("{}:{}:{}", host(), std::process::id(), worker.trim_start_matches("graphile_worker_"));
+    if let Some(job) = jobs::find(&shared.pool, job_id).await.map_err(|error| error.to_string())?
+        && job.kind.parse::<JobKind>().is_err()
+    {
+        return Err(format!("{} jobs are for a later version of this program", job.kind));
+    }
     let job = match jobs::claim(&shared.pool, job_id, &worker).await.map_err(|error| error.to_string())? {
         Claim::Run(job) => job,
         Claim::Over => return Ok(()),

@@ -7,8 +7,10 @@ use crate::market::bar::Day;
 use crate::store::jobs::NewJob;
 use crate::store::kinds::JobKind;
 
-/// Decision days of a backfill, and its trainings, may lie so many sessions apart: ten years.
-const SESSIONS_APART_MAX: u64 = 2520;
+/// Decision days of a backfill may lie so many sessions apart: a year.
+const DECIDE_EVERY_MAX: u64 = 252;
+/// And its trainings: five years.
+const RETRAIN_EVERY_MAX: u64 = 1260;
 /// At most so many models can be told to be kept.
 const KEEP_MAX: u64 = 100_000;
 
@@ -44,10 +46,10 @@ pub struct BackfillArguments {
     pub from: Day,
     /// Last decision day, not before the first.
     pub to: Day,
-    /// Sessions between decision days, 1 to 2520; the job's own choice unless given.
+    /// Sessions between decision days, 1 to 252; the job's own choice unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<u32>,
-    /// Sessions between trainings, 1 to 2520; the job's own choice unless given.
+    /// Sessions between trainings, 1 to 1260; the job's own choice unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrain_every: Option<u32>,
 }
@@ -181,8 +183,8 @@ impl Reader<'_> {
     fn backfill(&mut self) -> Option<JobArguments> {
         self.known(&["from", "to", "every", "retrain_every"]);
         let (from, to) = (self.day("from"), self.day("to"));
-        let every = self.integer("every", SESSIONS_APART_MAX);
-        let retrain_every = self.integer("retrain_every", SESSIONS_APART_MAX);
+        let every = self.integer("every", DECIDE_EVERY_MAX);
+        let retrain_every = self.integer("retrain_every", RETRAIN_EVERY_MAX);
         let (from, to) = (from?, to?);
         if to < from {
             self.refuse("to", "lies before from");
@@ -280,7 +282,7 @@ mod tests {
                 vec![
                     "from must be a day such as 2024-09-30",
                     "to must be a day such as 2024-09-30",
-                    "every must be a whole number from 1 to 2520",
+                    "every must be a whole number from 1 to 252",
                 ],
             ),
             (JobKind::Backfill, json!({"from": "2024-09-30", "to": "2024-09-27"}), vec!["to lies before from"]),

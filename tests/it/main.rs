@@ -7,6 +7,7 @@ mod architecture;
 mod backfill;
 mod backup;
 mod comparisons;
+mod drift;
 mod http;
 mod imports;
 mod jobs;
