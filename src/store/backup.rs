@@ -66,7 +66,7 @@ pub async fn server_version(connection: &mut PgConnection) -> Result<u32, StoreE
 pub async fn any_relation(connection: &mut PgConnection) -> Result<Option<String>, StoreError> {
     let found = sqlx::query_scalar(
         "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+         where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
             and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
          order by c.oid limit 1",
     );
@@ -109,7 +109,8 @@ pub async fn settle(connection: &mut PgConnection) -> Result<(), StoreError> {
     if has_queue {
         connection.execute(FREE_QUEUE).await?;
     }
-    connection.execute("analyze").await?;
+    // Tables of the server itself are its administrator's, and each would be complained about.
+    connection.execute("set client_min_messages = error; analyze; reset client_min_messages").await?;
     Ok(())
 }
 

@@ -54,6 +54,12 @@ impl StoreError {
         Self::Row(error.to_string())
     }
 
+    /// Whether a table was asked for that is not there.
+    #[must_use]
+    pub fn is_missing_table(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01"))
+    }
+
     /// Whether the same call may succeed later, because the server is away, starting, or out of connections.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -236,7 +236,12 @@ impl Server {
     /// As [`Server::real`] and [`Server::simulated`].
     pub async fn current(&self) -> Result<Store, OpenError> {
         let real = self.real().await?;
-        if instruments::any(&real.pool).await? {
+        let has_prices = match instruments::any(&real.pool).await {
+            // Taken as it is, also without a schema.
+            Err(error) if self.options.migrations == Migrations::Leave && error.is_missing_table() => false,
+            answer => answer?,
+        };
+        if has_prices {
             return Ok(real);
         }
         real.pool.close().await;

@@ -11,31 +11,31 @@ use forecastd::store::open::{Server, Store, StoreOptions};
 use forecastd::store::schema::Migrations;
 use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgPool};
+use sqlx::{ConnectOptions, Executor, PgPool};
 
 use crate::support::market::market;
 use crate::support::publishing::{entries, publish_again, signer, train_and_publish};
 use crate::support::server::{DataFolder, errors};
-use crate::support::store::{Opened, fingerprint, simulated};
+use crate::support::store::{Beside, Opened, fingerprint, simulated};
 
 /// A published market, and a server beside whose database an empty one for the simulated market can be made.
 struct Case {
     opened: Opened,
     server: Server,
     folder: tempfile::TempDir,
-    target: String,
+    beside: Beside,
 }
 
 impl Case {
     async fn published(options: PgPoolOptions, connect: PgConnectOptions) -> Self {
         let url = connect.to_url_lossy().to_string();
-        let target = format!("{}_simulated", connect.get_database().unwrap());
         let mut opened = simulated(options, connect, &market(4, 420)).await;
-        opened.store.url = url.clone();
+        opened.store.url = url;
+        let beside = Beside::create(&opened.owner).await;
         train_and_publish(&opened.store, 0).await;
         let folder = tempfile::tempdir().unwrap();
         let options = StoreOptions {
-            database_url: Some(url),
+            database_url: Some(beside.url.clone()),
             data_dir: folder.path().join("data"),
             postgres_dir: std::env::var_os("FORECASTD_POSTGRES_DIR").map(PathBuf::from).unwrap_or_default(),
             connections: 4,
@@ -43,7 +43,7 @@ impl Case {
             signing_key: None,
         };
         let server = Server::start(options, false).await.unwrap();
-        Self { opened, server, folder, target }
+        Self { opened, server, folder, beside }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -69,12 +69,6 @@ impl Case {
         let tables: i64 = sqlx::query_scalar(tables).fetch_one(&pool).await.unwrap();
         pool.close().await;
         tables == 0
-    }
-
-    /// The database beside is nobody else's to remove.
-    async fn clear(&self) {
-        let drop = AssertSqlSafe(format!("drop database if exists \"{}\" with (force)", self.target));
-        self.opened.owner.execute(drop).await.unwrap();
     }
 }
 
@@ -113,7 +107,7 @@ async fn what_was_dumped_comes_back_verifies_and_replays(options: PgPoolOptions,
     restored.pool.close().await;
     let again = case.refusal(&file).await;
     assert!(again.contains("not empty"), "{again}");
-    case.clear().await;
+    case.beside.clear().await;
 }
 
 #[sqlx::test]
@@ -148,7 +142,7 @@ async fn a_damaged_dump_changes_nothing(options: PgPoolOptions, connect: PgConne
     fs::remove_file(case.file("bad.dump.json")).unwrap();
     let refused = case.refusal(&case.file("bad.dump")).await;
     assert!(refused.contains("bad.dump.json"), "{refused}");
-    case.clear().await;
+    case.beside.clear().await;
 }
 
 #[sqlx::test]
@@ -176,6 +170,7 @@ async fn a_dump_that_cannot_be_taken_leaves_no_file(options: PgPoolOptions, conn
     let failed = dump(&programs);
     assert!(failed.contains("pg_dump failed") && failed.contains("no more"), "{failed}");
     fs::remove_dir_all(&programs).unwrap();
+    case.beside.clear().await;
     let left: Vec<_> = fs::read_dir(case.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -7,9 +7,10 @@ use forecastd::store::open::{OpenError, Server, StoreOptions};
 use forecastd::store::queue::NEWEST_MIGRATION;
 use forecastd::store::schema::{self, Migrations};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Executor, PgPool};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
 use crate::support::server::{DataFolder, errors};
+use crate::support::store::Beside;
 
 /// How many migrations a program misses that may not make them; `None` when it starts.
 async fn missed(url: &str) -> Option<usize> {
@@ -72,16 +73,20 @@ async fn a_program_that_may_not_migrate_requires_what_it_knows(options: PgPoolOp
 
 #[sqlx::test(migrations = false)]
 async fn the_command_migrates_and_the_option_refuses(pool: PgPool) {
-    let url = pool.connect_options().to_url_lossy().to_string();
+    let beside = Beside::create(&pool).await;
     let folder = DataFolder::new();
-    let run = |arguments: &[&str]| folder.command(arguments).env("DATABASE_URL", &url).output().unwrap();
+    let run = |arguments: &[&str]| folder.command(arguments).env("DATABASE_URL", &beside.url).output().unwrap();
     let refused = run(&["--no-migrate", "keys", "list"]);
     assert!(!refused.status.success() && errors(&refused).contains("forecastd migrate"), "{}", errors(&refused));
     let migrated = run(&["--no-migrate", "migrate"]);
     assert!(migrated.status.success(), "{}", errors(&migrated));
-    pool.execute("insert into instruments (symbol) values ('BABA')").await.unwrap();
     let listed = run(&["--no-migrate", "keys", "list"]);
-    assert!(listed.status.success(), "{}", errors(&listed));
-    let simulated = format!("drop database if exists \"{}_simulated\"", pool.connect_options().get_database().unwrap());
-    pool.execute(sqlx::AssertSqlSafe(simulated)).await.unwrap();
+    assert!(listed.status.success(), "the simulated market's schema is there, too: {}", errors(&listed));
+    let mut real = PgConnection::connect(&beside.url).await.unwrap();
+    real.execute("insert into instruments (symbol) values ('BABA')").await.unwrap();
+    real.execute("delete from forecastd_queue.migrations where id = 22").await.unwrap();
+    let behind = run(&["--no-migrate", "keys", "list"]);
+    assert!(!behind.status.success() && errors(&behind).contains("job queue"), "{}", errors(&behind));
+    real.close().await.unwrap();
+    beside.clear().await;
 }

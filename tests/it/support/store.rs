@@ -8,7 +8,7 @@ use forecastd::opinion::chain::Chain;
 use forecastd::store::open::Store;
 use forecastd::store::{pool, queue};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Executor, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgPool};
 
 /// Tables of history, of models and of the ledger: all but the record of imports, which grows by every import.
 pub const KEPT: [&str; 13] = [
@@ -60,6 +60,32 @@ async fn open(options: PgPoolOptions, connect: PgConnectOptions, simulated: bool
     let owner = options.max_connections(2).connect_with(connect).await.unwrap();
     queue::migrate(&owner).await.unwrap();
     Opened { store: Store { pool, simulated, url: String::new(), chain: Chain::Live }, owner }
+}
+
+/// A database beside a test's own, with a name that leaves room for that of the simulated market.
+pub struct Beside {
+    owner: PgPool,
+    name: String,
+    /// Its address.
+    pub url: String,
+}
+
+impl Beside {
+    /// Makes it, empty.
+    pub async fn create(owner: &PgPool) -> Self {
+        let name = format!("forecastd_it_{}", uuid::Uuid::new_v4().simple());
+        owner.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+        let url = owner.connect_options().as_ref().clone().database(&name).to_url_lossy().to_string();
+        Self { owner: owner.clone(), name, url }
+    }
+
+    /// Removes it and the simulated market's.
+    pub async fn clear(self) {
+        for suffix in ["", "_simulated"] {
+            let drop = AssertSqlSafe(format!("drop database if exists {}{suffix} with (force)", self.name));
+            self.owner.execute(drop).await.unwrap();
+        }
+    }
 }
 
 /// Rows of a table.
