@@ -164,7 +164,7 @@ impl Server {
     /// # Errors
     /// [`OpenError`] when the server does not answer or holds a simulated market there.
     pub async fn real(&self) -> Result<Store, OpenError> {
-        self.open(self.url.clone(), false).await
+        self.open(self.url.clone(), false).await.and_then(keep_time_real)
     }
 
     /// Opens the database that the address names, as what it is said to be.
@@ -172,7 +172,7 @@ impl Server {
     /// # Errors
     /// [`OpenError`] when the server does not answer or the database holds the other kind.
     pub async fn exact(&self, simulated: bool) -> Result<Store, OpenError> {
-        self.open(self.url.clone(), simulated).await
+        self.open(self.url.clone(), simulated).await.and_then(keep_time_real)
     }
 
     /// Opens the simulated market's database, made beside the real one where it is missing.
@@ -235,14 +235,14 @@ impl Server {
     /// # Errors
     /// As [`Server::real`] and [`Server::simulated`].
     pub async fn current(&self) -> Result<Store, OpenError> {
-        let real = self.real().await?;
+        let real = self.open(self.url.clone(), false).await?;
         let has_prices = match instruments::any(&real.pool).await {
             // Taken as it is, also without a schema.
             Err(error) if self.options.migrations == Migrations::Leave && error.is_missing_table() => false,
             answer => answer?,
         };
         if has_prices {
-            return Ok(real);
+            return keep_time_real(real);
         }
         real.pool.close().await;
         tracing::info!("the store holds no prices; using the simulated market (import a folder for real answers)");
@@ -294,11 +294,13 @@ impl Server {
         } else if pool::simulated(&connections).await? == Some(true) {
             return Err(StoreError::Mixed { simulated: true }.into());
         }
-        if clock::is_rehearsed() && !simulated {
-            return Err(OpenError::Clock);
-        }
         Ok(Store { pool: connections, simulated, url, chain: Chain::Live })
     }
+}
+
+/// Lets a rehearsed time meet simulated answers only.
+fn keep_time_real(store: Store) -> Result<Store, OpenError> {
+    if clock::is_rehearsed() && !store.simulated { Err(OpenError::Clock) } else { Ok(store) }
 }
 
 /// The address of the server that another process runs on the folder: its socket is named in `postmaster.pid`.
