@@ -43,6 +43,7 @@ pub mod cli {
     pub mod models;
     pub mod operation;
     pub mod research;
+    pub mod serve;
 }
 pub mod clock;
 pub mod config;

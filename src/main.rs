@@ -177,7 +177,7 @@ async fn run_publish(server: &Server, store: &Store, arguments: &PublishArgs) ->
     } else {
         HeadSigner::for_ledger(&store.pool, &server.key_file()).await?
     };
-    match publish::publish(store, &signer, arguments.again || arguments.new_signing_key, None).await? {
+    match publish::publish(store, &signer, arguments.again || arguments.new_signing_key).await? {
         Some(done) => println!(
             "published {} answers as of {}, ledger head {}:{}",
             done.entries,

@@ -10,7 +10,8 @@ use crate::cli::keys::KeysCommand;
 use crate::cli::models::ModelsCommand;
 use crate::cli::operation::{RunJobArgs, WorkArgs};
 use crate::cli::research::{BackfillArgs, EvaluateArgs, PayoffsArgs, RateArgs, TransferArgs};
-use crate::config::{RecipeConfig, Secret, ServeConfig, StoreConfig};
+use crate::cli::serve::ServeConfig;
+use crate::config::{RecipeConfig, Secret, StoreConfig};
 use crate::opinion::chain::Chain;
 
 /// Forecasts that can be checked: ratings, signals and best-response rankings from one scenario distribution, written to
@@ -41,7 +42,7 @@ pub enum Command {
   forecastd serve --listen 127.0.0.1:8080
   forecastd serve --import ../data
   DATABASE_URL=postgres://forecastd:secret@db/forecastd forecastd serve --listen 0.0.0.0:8080")]
-    Serve(ServeConfig),
+    Serve(Box<ServeConfig>),
     /// Work on jobs without serving: any number of processes on any machine, all with the same DATABASE_URL and signing key
     #[command(after_help = "Example:
   DATABASE_URL=postgres://forecastd:secret@db/forecastd forecastd work --jobs-at-once 1 --job-memory 4096")]

@@ -44,18 +44,25 @@ pub struct Published {
     pub head: Head,
 }
 
-/// Publishes the newest session with the newest model, and ends the job that does so in the same transaction. `None` when
-/// that was done already and `again` is not wished; then the job is left open.
+/// Publishes the newest session with the model in force. `None` when that was done already and `again` is not wished.
 ///
 /// # Errors
 /// When there is no model or no price, or the store fails; then nothing was published.
-pub async fn publish(
+pub async fn publish(store: &Store, signer: &HeadSigner, again: bool) -> anyhow::Result<Option<Published>> {
+    publish_when(store, signer, Wish { again, given: None, lease: None }).await
+}
+
+/// The same as a job, which ends in the same transaction; with `None` it is left open.
+///
+/// # Errors
+/// As of [`publish`], and when another run of the job took over.
+pub async fn publish_as_job(
     store: &Store,
     signer: &HeadSigner,
     again: bool,
-    lease: Option<Lease>,
+    lease: Lease,
 ) -> anyhow::Result<Option<Published>> {
-    publish_when(store, signer, Wish { again, given: None, lease }).await
+    publish_when(store, signer, Wish { again, given: None, lease: Some(lease) }).await
 }
 
 /// The same at a given moment, with the newest model and the rows known then. Only for a simulated market: no real ledger

@@ -63,7 +63,7 @@ async fn dispatch(store: &Store, key: &KeyFile, lease: Lease, arguments: &RunJob
     );
     let result = match checked(&job)? {
         JobArguments::Publish(wanted) => {
-            match publish::publish(store, &HeadSigner::for_ledger(&store.pool, key).await?, wanted.again, Some(lease))
+            match publish::publish_as_job(store, &HeadSigner::for_ledger(&store.pool, key).await?, wanted.again, lease)
                 .await?
             {
                 Some(_) => return Ok(()),

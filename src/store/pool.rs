@@ -32,7 +32,8 @@ pub async fn ensure_database(url: &str, maintenance_url: &str) -> Result<(), Sto
         match connection.execute(sqlx::AssertSqlSafe(statement)).await {
             // Another program that starts now made it meanwhile.
             Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
-            outcome => drop(outcome?),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
         }
     }
     connection.close().await?;

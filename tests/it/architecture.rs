@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const PURE: [&str; 7] = ["market", "features", "scenario", "decision", "rating", "evaluation", "opinion"];
 
 /// What each module may import besides itself; `pure` stands for all pure modules.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("market", &[]),
     ("features", &["pure"]),
     ("scenario", &["pure"]),
@@ -18,14 +18,19 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("learning", &["pure"]),
     ("forecast", &["pure", "learning"]),
     ("publication", &["pure", "learning", "forecast"]),
-    ("store", &["pure"]),
+    ("clock", &[]),
+    ("store", &["pure", "clock"]),
     ("ingest", &["pure"]),
-    ("api", &["pure", "store"]),
+    ("api", &["pure", "store", "clock"]),
     ("config", &[]),
     ("cli", &["pure", "config"]),
     ("telemetry", &["config"]),
-    ("jobs", &["pure", "learning", "forecast", "publication", "store", "ingest", "report", "config", "cli", "api"]),
-    ("serve", &["pure", "store", "api", "jobs", "config"]),
+    (
+        "jobs",
+        &["pure", "learning", "forecast", "publication", "store", "ingest", "report", "clock", "config", "cli", "api"],
+    ),
+    ("serve", &["pure", "store", "api", "jobs", "clock", "config", "cli", "work"]),
+    ("work", &["pure", "store", "jobs", "config", "cli", "serve"]),
 ];
 
 /// What no pure module may name: I/O, threads of others, clocks, the environment, chance without a seed.
@@ -97,13 +102,21 @@ fn only_for_tests(library: &str) -> Vec<String> {
     found
 }
 
-/// `lib.rs` with the list of `api`, which stands in a file of its own, put in its place.
+/// Modules whose lists of parts stand in files of their own.
+const LISTS: [&str; 3] = ["api", "jobs", "store"];
+
+/// `lib.rs` with the lists that stand in files of their own put in their places.
 fn library() -> String {
     let folder = root().join("src");
-    let [library, api] = ["lib.rs", "api/modules.rs"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
-    assert!(library.contains("\npub mod api;\n"));
-    let list: String = api.lines().map(|line| format!("    {line}\n")).collect();
-    library.replace("\npub mod api;\n", &format!("\npub mod api {{\n{list}}}\n"))
+    let mut library = fs::read_to_string(folder.join("lib.rs")).unwrap();
+    for module in LISTS {
+        let list = fs::read_to_string(folder.join(module).join("modules.rs")).unwrap();
+        let list: String = list.lines().map(|line| format!("    {line}\n")).collect();
+        let declared = format!("\npub mod {module};\n");
+        assert!(library.contains(&declared));
+        library = library.replace(&declared, &format!("\npub mod {module} {{\n{list}}}\n"));
+    }
+    library
 }
 
 fn sources() -> Vec<Source> {
@@ -112,7 +125,8 @@ fn sources() -> Vec<Source> {
     let mut sources = vec![];
     for path in rust_files(&folder) {
         let inside = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
-        if ["lib.rs", "main.rs", "api/modules.rs"].contains(&inside.as_str()) || tests.contains(&inside) {
+        let is_list = LISTS.iter().any(|module| inside == format!("{module}/modules.rs"));
+        if is_list || ["lib.rs", "main.rs"].contains(&inside.as_str()) || tests.contains(&inside) {
             continue;
         }
         let module = inside.split('/').next().unwrap().trim_end_matches(".rs").to_owned();

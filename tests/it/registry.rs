@@ -14,7 +14,7 @@ use forecastd::opinion::version::STATE_VERSION;
 use forecastd::store::jobs::{Lease, Wanted, list};
 use forecastd::store::models::{self, StoredModel};
 use forecastd::store::open::Store;
-use forecastd::store::{pool, promotions, queue};
+use forecastd::store::{promotions, queue, schema};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
@@ -297,7 +297,7 @@ async fn a_scheduled_training_waits_for_new_rows(options: PgPoolOptions, connect
 
 /// Brings a database to the schema before the registry.
 async fn before_the_registry(owner: &PgPool, after: bool) {
-    for migration in pool::MIGRATIONS.iter().filter(|m| (m.version >= 20_261_126_000_004) == after) {
+    for migration in schema::MIGRATIONS.iter().filter(|m| (m.version >= 20_261_126_000_004) == after) {
         owner.execute(AssertSqlSafe(migration.sql.as_str().to_owned())).await.unwrap();
     }
 }

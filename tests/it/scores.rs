@@ -6,7 +6,7 @@ use forecastd::jobs::moment::Moment;
 use forecastd::jobs::publish::{Published, publish_at};
 use forecastd::jobs::score::{Scored, score, score_at};
 use forecastd::jobs::simulate;
-use forecastd::jobs::train::{Past, train};
+use forecastd::jobs::train::{CODE_VERSION, Past, train};
 use forecastd::market::bar::Day;
 use forecastd::market::calendar;
 use forecastd::market::simulation::SimulatedMarket;
@@ -288,7 +288,7 @@ async fn the_benchmark_of_a_seated_network_is_what_would_have_been_said_without_
     let opened = simulated(options, connect, &until(&market, day)).await;
     let store = &opened.store;
     train(store, &recipe(1), Past::Kept).await.unwrap();
-    let listed = models::summaries(&store.pool, None, 10).await.unwrap();
+    let listed = models::summaries(&store.pool, None, 10, CODE_VERSION).await.unwrap();
     let trained = listed.iter().find(|m| m.has_network).expect("a network was trained");
     let model = models::find(&store.pool, &trained.model_id).await.unwrap().unwrap();
     // The first publication with every seat taken, the second with none.
