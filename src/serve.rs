@@ -30,6 +30,7 @@ use crate::opinion::envelope::Kind;
 use crate::store::arguments::{JobArguments, PublishArguments, TrainArguments};
 use crate::store::ledger::LedgerRow;
 use crate::store::open::{Server, Store, StoreOptions};
+use crate::store::queue as queue_store;
 use crate::store::signing::HeadSigner;
 use crate::store::{StoreError, asking, instruments, jobs, ledger, models, pool};
 use crate::work::{self, Place};
@@ -69,6 +70,9 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
         Ok(()) if !*stop.borrow() => {
             let queue = pool::connect(&store.url, work::connections(&config.work)).await?;
             let mut roles = JoinSet::new();
+            if server.is_own() {
+                queue_store::take_back(&queue).await?;
+            }
             if !config.no_work {
                 let place = Place { data_dir, clock_file, signing_key };
                 let settings = work::settings(&store, &config.work, &config.recipe, place)?;
@@ -161,7 +165,7 @@ async fn open_store(server: &Server, config: &ServeConfig) -> anyhow::Result<Sto
     let store = server.current().await?;
     if store.simulated && !instruments::any(&store.pool).await? {
         let market = simulate::market(config.recipe.seed);
-        simulate::record(&store, &market).await?;
+        simulate::record_first(&store, &market).await?;
         tracing::info!("simulated a market of {} instruments; its answers say \"simulated\": true", market.rows.len());
     }
     Ok(store)

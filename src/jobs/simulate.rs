@@ -1,6 +1,7 @@
 //! Fills an empty store with a simulated market, so that the service can be tried without data.
 
 use chrono::{Days, Utc};
+use sqlx::PgConnection;
 
 use crate::market::calendar;
 use crate::market::simulation::{SimulatedMarket, SimulationOptions, simulate};
@@ -23,22 +24,39 @@ pub fn market(seed: u64) -> SimulatedMarket {
     simulate(SimulationOptions { seed, instruments: INSTRUMENTS, sessions: SESSIONS, last_day })
 }
 
-/// Records a simulated market in one transaction, unless there is one already.
+/// Records a simulated market where the store holds nothing yet. Of instances that start at once, one does it.
+///
+/// # Errors
+/// As [`record`].
+pub async fn record_first(store: &Store, market: &SimulatedMarket) -> Result<bool, StoreError> {
+    pool::claim(&store.pool, true).await?;
+    let mut transaction = store.pool.begin().await?;
+    pool::lock_ledger(&mut transaction).await?;
+    if instruments::any(&store.pool).await? {
+        return Ok(false);
+    }
+    write(&mut transaction, market).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Records a simulated market in one transaction.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached or holds real data.
 pub async fn record(store: &Store, market: &SimulatedMarket) -> Result<(), StoreError> {
     pool::claim(&store.pool, true).await?;
     let mut transaction = store.pool.begin().await?;
-    pool::lock_ledger(&mut transaction).await?;
-    // Another instance that starts now may have been faster.
-    if instruments::any(&store.pool).await? {
-        return Ok(());
-    }
-    let recorded_at = pool::begin_recording(&mut transaction).await?;
+    write(&mut transaction, market).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn write(transaction: &mut PgConnection, market: &SimulatedMarket) -> Result<(), StoreError> {
+    let recorded_at = pool::begin_recording(transaction).await?;
     for rows in &market.rows {
         let symbol = &rows.instrument.symbol;
-        instruments::describe(&mut transaction, &rows.instrument, recorded_at).await?;
+        instruments::describe(transaction, &rows.instrument, recorded_at).await?;
         let prices = PriceRows {
             symbol,
             bars: &rows.bars,
@@ -47,12 +65,11 @@ pub async fn record(store: &Store, market: &SimulatedMarket) -> Result<(), Store
             source: SOURCE,
             restates: false,
         };
-        bars::record(&mut transaction, recorded_at, &prices).await?;
-        filings::record(&mut transaction, recorded_at, (symbol, &rows.filings), SOURCE).await?;
+        bars::record(transaction, recorded_at, &prices).await?;
+        filings::record(transaction, recorded_at, (symbol, &rows.filings), SOURCE).await?;
     }
     for series in &market.factors {
-        factors::record(&mut transaction, recorded_at, series, SOURCE).await?;
+        factors::record(transaction, recorded_at, series, SOURCE).await?;
     }
-    transaction.commit().await?;
     Ok(())
 }

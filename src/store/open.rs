@@ -153,6 +153,12 @@ impl Server {
         }
     }
 
+    /// Whether the server was started by us and is nobody else's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.embedded.is_some()
+    }
+
     /// Address of the real database; may hold a password.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -1,6 +1,8 @@
 //! The job queue: the library's tables in a schema of their own, and the rights of the running role on them.
 
-use graphile_worker::WorkerUtils;
+use std::time::Duration;
+
+use graphile_worker::{SweepStaleWorkersOptions, WorkerUtils};
 use serde_json::json;
 use sqlx::{Executor, PgConnection, PgPool};
 use uuid::Uuid;
@@ -68,6 +70,22 @@ pub async fn is_current(connection: &mut PgConnection) -> Result<bool, StoreErro
     let newest: Option<i32> =
         sqlx::query_scalar("select max(id) from forecastd_queue.migrations").fetch_one(connection).await?;
     Ok(newest >= Some(NEWEST_MIGRATION))
+}
+
+/// Takes the jobs of all workers back into the queue at once. Only for a server that has just been started and is nobody
+/// else's: then every worker that it knows is dead.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be reached.
+pub async fn take_back(pool: &PgPool) -> Result<(), StoreError> {
+    let now = Some(Duration::ZERO);
+    let options = SweepStaleWorkersOptions { sweep_threshold: now, recovery_delay: now, dry_run: false };
+    let swept = WorkerUtils::new(pool.clone(), SCHEMA.to_owned()).sweep_stale_workers(options).await;
+    let swept = swept.map_err(|error| StoreError::Queue(error.to_string()))?;
+    if swept.recovered_count > 0 {
+        tracing::info!("{} jobs were cut off with the service and are taken up again", swept.recovered_count);
+    }
+    Ok(())
 }
 
 /// Puts a job into the queue, in the caller's transaction. The schema is made by the library, not by our migrations, so

@@ -292,7 +292,7 @@ async fn every_other_change_by_the_owner_is_found(options: PgPoolOptions, connec
         let text = broken.map_or_else(|broken| broken.to_string(), |_| "nothing".into());
         missed.extend((!text.contains(named)).then(|| format!("{change}: found {text}")));
         // The ledger is written anew for the next case.
-        opened.owner.execute("truncate ledger, ledger_heads, publications").await.unwrap();
+        opened.owner.execute("truncate ledger, ledger_heads, publications, scores").await.unwrap();
         append(&opened.store, &signer, &["AAPL", "BABA", "JD"]).await;
         append(&opened.store, &signer, &["AAPL", "BABA"]).await;
     }

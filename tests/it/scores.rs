@@ -287,7 +287,7 @@ async fn the_benchmark_of_a_seated_network_is_what_would_have_been_said_without_
     let day = market.rows[0].bars[1009].day();
     let opened = simulated(options, connect, &until(&market, day)).await;
     let store = &opened.store;
-    train(store, &recipe(1), Past::Kept).await.unwrap();
+    train(store, &recipe(1), Past::Walked).await.unwrap();
     let listed = models::summaries(&store.pool, None, 10, CODE_VERSION).await.unwrap();
     let trained = listed.iter().find(|m| m.has_network).expect("a network was trained");
     let model = models::find(&store.pool, &trained.model_id).await.unwrap().unwrap();

@@ -137,14 +137,16 @@ impl Server {
         }
     }
 
-    /// Starts one that trains for long, and returns while it does.
+    /// Starts one that trains for long, and returns while it does and the benchmarks are served.
     pub fn start_training(folder: &DataFolder) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let long = ["serve", "--listen", &address.to_string(), "--members", "64", "--epochs", "1000"];
         let child = folder.command(long).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let server = Self { child, address };
         let begun = Instant::now();
-        while !server.descendants().iter().any(|p| command_line(*p).contains(" train ")) {
+        let trains = |server: &Self| server.descendants().iter().any(|p| command_line(*p).contains(" run-job "));
+        let is_ready = |server: &Self| TcpStream::connect(server.address).is_ok() && server.get("/readyz").0 == 200;
+        while !is_ready(&server) || !trains(&server) {
             assert!(begun.elapsed() < START, "the training did not start");
             thread::sleep(Duration::from_millis(20));
         }
