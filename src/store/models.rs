@@ -267,7 +267,7 @@ pub async fn record(pool: &PgPool, model_id: &str, code_version: &str) -> Result
     let row = sqlx::query!(
         r#"select m.model_id, m.recorded_at, m.trained_until, m.known_until, m.recorded_until, m.recipe, m.seed, m.data_hash,
                   m.code_version, m.sha256, m.scores, sha256(m.artifact) as artifact_sha256, m.pruned_at,
-                  (m.artifact is not null or m.pruned_at is not null and jsonb_typeof(m.recipe -> 'network') = 'object')
+                  (m.artifact is not null or m.pruned_at is not null and coalesce(jsonb_typeof(m.recipe -> 'network') = 'object', false))
                       as "has_network!",
                   (select max(p.promoted_at) from promotions p where p.model_id = m.model_id and p.by = 'training')
                       as last_trained_at,
@@ -325,7 +325,7 @@ pub async fn summaries(
     let rows = sqlx::query!(
         r#"select m.model_id, m.recorded_at, m.trained_until, m.seed, m.data_hash, m.code_version,
                   m.scores -> 'canaries' as canaries, m.pruned_at,
-                  (m.artifact is not null or m.pruned_at is not null and jsonb_typeof(m.recipe -> 'network') = 'object')
+                  (m.artifact is not null or m.pruned_at is not null and coalesce(jsonb_typeof(m.recipe -> 'network') = 'object', false))
                       as "has_network!",
                   (select k.reason from kept_back k
                    where k.model_id = m.model_id and not exists (
