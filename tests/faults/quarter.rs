@@ -87,7 +87,9 @@ fn simulated(postgres: &Postgres) -> Result<PgPool> {
 async fn paths(pool: &PgPool) -> Result<Vec<String>> {
     let symbols: Vec<String> =
         sqlx::query_scalar("select symbol from instruments order by symbol").fetch_all(pool).await?;
-    let mut paths = vec!["/ledger/head".to_owned(), "/responses".into(), "/models".into()];
+    let mut paths = vec!["/ledger/head".to_owned()];
+    let more = ["/responses", "/models", "/track-record", "/instruments?limit=1000", "/ratings/calibration"];
+    paths.extend(more.map(str::to_owned));
     paths.extend(symbols.iter().map(|symbol| format!("/signal/{symbol}")));
     for kind in ["signals", "ratings", "rankings", "ranks", "forecasts", "predictabilities"] {
         paths.extend(HORIZONS.map(|horizon| format!("/{kind}?limit=1000&horizon={horizon}")));
@@ -237,12 +239,15 @@ impl Quarter {
     }
 
     fn judge_delays(&self, length: &Length, report: &Report) {
-        let mut all: Vec<f64> = self.delays.iter().flatten().copied().collect();
-        let most = all.iter().copied().fold(0.0, f64::max);
+        let of = |delays: &[Vec<f64>]| median(&mut delays.iter().flatten().copied().collect::<Vec<f64>>()) * 1e3;
+        let most = self.delays.iter().flatten().copied().fold(0.0, f64::max);
+        let some = self.delays.len().div_ceil(4);
         let detail = format!(
-            "{} publications, from commit to the answer of an instance median {:.0} ms, most {:.0} ms",
+            "{} publications, from commit to the answer of an instance median {:.0} ms (first quarter of them {:.0} ms, last {:.0} ms), most {:.0} ms",
             self.delays.len(),
-            median(&mut all) * 1e3,
+            of(&self.delays),
+            of(&self.delays[..some]),
+            of(&self.delays[self.delays.len() - some..]),
             most * 1e3
         );
         // A machine that is busy with other tests keeps no times.

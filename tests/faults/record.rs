@@ -23,10 +23,13 @@ pub async fn check(rehearsal: &Rehearsal, slots: &[Slot], missed: &BTreeSet<Slot
     Ok(())
 }
 
+/// State of a job, and why it did not succeed.
+type End = (String, Option<String>);
+
 async fn slot_faults(pool: &PgPool, slots: &[Slot], missed: &BTreeSet<Slot>) -> Result<Vec<String>> {
     let rows: Vec<(String, String, String, Option<String>)> =
-        sqlx::query_as("select kind, slot, state, error from jobs where slot is not null").fetch_all(pool).await?;
-    let mut found: BTreeMap<(String, String), Vec<(String, Option<String>)>> = BTreeMap::new();
+        sqlx::query_as("select kind, slot, state, error from jobs where reason = 'schedule'").fetch_all(pool).await?;
+    let mut found: BTreeMap<(String, String), Vec<End>> = BTreeMap::new();
     for (kind, slot, state, error) in rows {
         found.entry((kind, slot)).or_default().push((state, error));
     }
@@ -123,17 +126,14 @@ pub async fn promotions(pool: &PgPool, ended: &[Ended]) -> Result<Vec<String>> {
     let scores: BTreeMap<String, Value> = rows.into_iter().collect();
     let line = |one: &Ended| {
         let result = one.job.result.clone().unwrap_or_default();
-        let model = result["model_id"].as_str().unwrap_or_default();
-        let outcome = match result["promoted"].as_bool() {
-            Some(true) => "promoted",
-            Some(false) => "kept back",
-            None => one.job.state.as_str(),
+        let text = |name: &str| result[name].as_str().map(str::to_owned);
+        let model = text("model_id").unwrap_or_else(|| "none trained".into());
+        let outcome = match text("promoted") {
+            Some(promoted) if promoted == model => "promoted".into(),
+            Some(other) => format!("kept back, {other} promoted instead"),
+            None => "what was in force stays".into(),
         };
-        let why = match (&result["reason"], scores.get(model)) {
-            (Value::String(why), _) => why.clone(),
-            (_, Some(scores)) => decided(scores),
-            (_, None) => result.to_string(),
-        };
+        let why = text("reason").or_else(|| scores.get(&model).map(decided)).unwrap_or_default();
         format!("{} | {model} | {outcome} | {} | {why}", one.at.date_naive(), one.job.reason)
     };
     Ok(ended.iter().filter(|one| one.job.kind == "train").map(line).collect())

@@ -123,20 +123,14 @@ pub struct Job {
     pub job_id: Uuid,
     /// What was done.
     pub kind: String,
-    /// For which slot; `None` for one that stands for itself.
-    pub slot: Option<String>,
     /// Who or what asked.
     pub reason: String,
     /// How it ended.
     pub state: String,
-    /// Why, where it did not succeed.
-    pub error: Option<String>,
     /// What came of it.
     pub result: Option<Value>,
     /// How long its last run took.
     pub seconds: Option<f64>,
-    /// When that ended, by the real clock.
-    pub finished_at: Option<DateTime<Utc>>,
 }
 
 /// A rehearsal under way.
@@ -204,7 +198,7 @@ impl Rehearsal {
     async fn remember(&mut self, now: DateTime<Utc>) -> Result<()> {
         let last = self.ended.last().map_or(Uuid::nil(), |ended| ended.job.job_id);
         let jobs: Vec<Job> = sqlx::query_as(
-            "select job_id, kind, slot, reason, state, error, result, finished_at,
+            "select job_id, kind, reason, state, result,
                     extract(epoch from finished_at - started_at)::float8 as seconds
              from jobs where job_id > $1 order by job_id",
         )
@@ -216,17 +210,14 @@ impl Rehearsal {
     }
 
     async fn troubles(&self) -> Result<String> {
-        let rows: Vec<(String, Option<String>, String, i16, Option<String>)> = sqlx::query_as(
-            "select kind, slot, coalesce(outcome, state), attempts, coalesce(a.error, j.error)
+        let told: Vec<String> = sqlx::query_scalar(
+            "select format('%s (%s) is %s after %s runs: %s', kind, coalesce(slot, 'no slot'), coalesce(outcome, state),
+                    attempts, coalesce(a.error, j.error))
              from jobs j left join job_attempts a using (job_id)
              where state in ('queued', 'running', 'failed') or outcome <> 'succeeded' order by created_at",
         )
         .fetch_all(&self.pool)
         .await?;
-        let told = rows.into_iter().map(|(kind, slot, state, attempts, error)| {
-            let slot = slot.unwrap_or_else(|| "no slot".into());
-            format!("{kind} ({slot}) is {state} after {attempts} runs: {}", error.unwrap_or_default())
-        });
-        Ok(told.collect::<Vec<_>>().join("; "))
+        Ok(told.join("; "))
     }
 }
