@@ -39,6 +39,8 @@ use crate::work::{self, Place};
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often the ledger is looked at in case an announcement was lost.
 const POLL: Duration = Duration::from_secs(30);
+/// Rest before an embedded store that does not start, as on a full disk, is started again.
+const RESTART_REST: Duration = Duration::from_secs(5);
 
 /// Serves until SIGINT or SIGTERM.
 ///
@@ -86,9 +88,12 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
             }
             let asked = ask_for_first_answers(&store, &config.recipe).await?;
             roles.spawn(greet(store.clone(), Arc::clone(&board), address, asked, stop.clone()));
-            let outcome = watch_store(&mut server, &store, &board, stop).await;
-            while roles.join_next().await.is_some() {}
-            queue.close().await;
+            let outcome = watch_store(&mut server, &store, &board, stop.clone()).await;
+            let ended = async {
+                while roles.join_next().await.is_some() {}
+                queue.close().await;
+            };
+            work::end_by(ended, stop.clone()).await;
             outcome
         }
         other => other,
@@ -99,7 +104,9 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
     } else if tokio::time::timeout(DRAIN, http).await.is_err() {
         tracing::warn!("some requests were still open after {} s and were cut off", DRAIN.as_secs());
     }
-    store.pool.close().await;
+    if tokio::time::timeout(DRAIN, store.pool.close()).await.is_err() {
+        tracing::warn!("the store does not answer, so its connections were cut off");
+    }
     server.stop().await?;
     outcome
 }
@@ -222,25 +229,38 @@ async fn watch_store(
     let mut listener = PgListener::connect_with(&store.pool).await?;
     listener.listen(pool::CHANNEL).await?;
     refresh_if_newer(store, board).await?;
-    let outcome = loop {
+    while !*stop.borrow() {
         tokio::select! {
-            _ = stop.changed() => break Ok(()),
+            _ = stop.changed() => continue,
             error = server.ended() => {
                 tracing::error!("the store stopped by itself and is started again: {error}");
-                if let Err(error) = server.restart().await {
-                    break Err(anyhow::Error::from(error).context("the store stopped by itself and does not start again"));
+                tokio::select! {
+                    _ = stop.changed() => continue,
+                    started = server.restart() => if let Err(error) = started {
+                        tracing::error!("the store does not start again; what was published is served, and it is tried again: {error}");
+                        let _ = tokio::time::timeout(RESTART_REST, stop.changed()).await;
+                        continue;
+                    }
                 }
             }
             _ = listener.recv() => {}
             () = tokio::time::sleep(POLL) => {}
         }
-        if let Err(error) = refresh_if_newer(store, board).await {
-            tracing::warn!("the answers could not be refreshed and stay as they are: {error}");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        let refreshed = tokio::select! {
+            _ = stop.changed() => continue,
+            refreshed = tokio::time::timeout(POLL, refresh_if_newer(store, board)) => refreshed,
+        };
+        match refreshed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!("the answers could not be refreshed and stay as they are: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(_) => tracing::warn!("the store does not answer; the answers stay as they are"),
         }
-    };
+    }
     fresh.abort();
-    outcome
+    Ok(())
 }
 
 async fn refresh_if_newer(store: &Store, board: &Board) -> Result<(), StoreError> {

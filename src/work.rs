@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::watch;
 
 use crate::cli::operation::{WorkArgs, WorkConfig};
 use crate::config::{RecipeConfig, Secret};
@@ -16,6 +17,9 @@ use crate::store::signing::HeadSigner;
 
 /// Connections of the queue beside one a job: one that listens, and some for looking around.
 const QUEUE_CONNECTIONS: u32 = 4;
+
+/// How long work under way, and the store, may take to end after a stop was asked for.
+const END: Duration = Duration::from_secs(12);
 
 /// Where a process keeps what is not in the store.
 #[derive(Debug, Clone)]
@@ -43,11 +47,27 @@ pub async fn work(options: StoreOptions, config: &WorkArgs, clock_file: Option<P
     let queue = pool::connect(&store.url, connections(&config.work)).await?;
     let kind = if store.simulated { "the simulated market" } else { "real data" };
     println!("forecastd works on jobs of {kind}, {} at once", config.work.jobs_at_once);
-    worker::work(queue.clone(), settings, stop).await;
-    queue.close().await;
-    store.pool.close().await;
+    let working = async {
+        worker::work(queue.clone(), settings, stop.clone()).await;
+        queue.close().await;
+        store.pool.close().await;
+    };
+    end_by(working, stop.clone()).await;
     server.stop().await?;
     Ok(())
+}
+
+/// Waits for work that ends when a stop is asked for, and a while after that for no more: a store that never answers could
+/// keep it for ever.
+pub async fn end_by(work: impl Future<Output = ()>, mut stop: watch::Receiver<bool>) {
+    let too_late = async {
+        let _ = stop.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(END).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = too_late => tracing::warn!("the store does not answer, so what was under way was cut off"),
+    }
 }
 
 /// Connections that the queue needs.

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::drift::DriftArgs;
 use crate::config::{RecipeConfig, Secret};
@@ -79,16 +79,18 @@ pub async fn run(pool: &PgPool, lease: Lease, settings: &ChildSettings, mut stop
             () = sleep(RENEWAL) => {}
         }
         let progress = heard.borrow_and_update().progress.clone();
-        match jobs::renew(pool, lease, progress.as_ref()).await {
-            Ok(Renewal::Held) => {}
-            Ok(Renewal::CancelRequested) => break Err(Outcome::Cancelled),
+        // A store that never answers must not keep us from the limits.
+        match timeout(RENEWAL * 5, jobs::renew(pool, lease, progress.as_ref())).await {
+            Ok(Ok(Renewal::Held)) => {}
+            Ok(Ok(Renewal::CancelRequested)) => break Err(Outcome::Cancelled),
             // It may just have recorded its success: then it ends by itself.
-            Ok(Renewal::Lost) => match tokio::time::timeout(RENEWAL * 5, child.wait()).await {
+            Ok(Ok(Renewal::Lost)) => match timeout(RENEWAL * 5, child.wait()).await {
                 Ok(status) => break Ok(status),
                 Err(_) => break Err(Outcome::Lost),
             },
             // Without the store the run cannot take effect either; it goes on as long as its lease may still be ours.
-            Err(error) => tracing::debug!("the lease of job {} could not be renewed: {error}", lease.job_id),
+            Ok(Err(error)) => tracing::debug!("the lease of job {} could not be renewed: {error}", lease.job_id),
+            Err(_) => tracing::debug!("the lease of job {} could not be renewed: the store is silent", lease.job_id),
         }
     };
     let status = match ended {
@@ -149,13 +151,14 @@ async fn judge(
         Some(_) => {}
         None => return Outcome::Lost,
     }
-    let limit = settings.memory_limit.map(|bytes| format!("; its memory was limited to {} MiB", bytes >> 20));
     let how = match status {
         Ok(status) if status.success() => "its process ended without recording a result".to_owned(),
-        Ok(status) => format!("its process ended with {status}{}", limit.unwrap_or_default()),
+        Ok(status) => format!("its process ended with {status}"),
         Err(error) => format!("its process could not be watched: {error}"),
     };
-    Outcome::Failed(said.unwrap_or(how))
+    // What is out of memory seldom says so: a thread that cannot be started, an abort.
+    let limit = settings.memory_limit.map(|bytes| format!("; its memory was limited to {} MiB", bytes >> 20));
+    Outcome::Failed(said.unwrap_or(how) + &limit.unwrap_or_default())
 }
 
 fn spawn(lease: Lease, settings: &ChildSettings) -> std::io::Result<(Child, Option<ChildStdin>, ChildStdout)> {

@@ -12,6 +12,8 @@ use crate::store::{StoreError, backfill};
 
 /// Entries read at once.
 const PAGE: i64 = 2_000;
+/// How often a check is made again because a publication came in between.
+const ATTEMPTS: usize = 5;
 
 /// What is wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,20 @@ pub async fn verify(pool: &PgPool, expect: Expectations) -> Result<Head, Broken>
 /// # Errors
 /// [`Broken`] names the first entry that is wrong.
 pub async fn verify_on(of: Chain, pool: &PgPool, expect: Expectations) -> Result<Head, Broken> {
+    for _ in 1..ATTEMPTS {
+        let before = chain::newest_publication(pool).await?;
+        match walk(of, pool, expect).await {
+            // What was read of it at different moments does not fit together then.
+            Err(broken) if chain::newest_publication(pool).await? != before => {
+                tracing::info!("a publication came in between, so the ledger is looked at again: {broken}");
+            }
+            outcome => return outcome,
+        }
+    }
+    walk(of, pool, expect).await
+}
+
+async fn walk(of: Chain, pool: &PgPool, expect: Expectations) -> Result<Head, Broken> {
     let publications = chain::publications(pool).await?;
     let mut signed = chain::signed_heads(pool).await?.into_iter().peekable();
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;

@@ -16,6 +16,11 @@ const LEDGER_LOCK: i64 = 0x0066_6f72_6563_6102;
 
 /// How long a connection may be waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Said at the start of every session. A program that vanished with its machine, or froze, must not keep the others from
+/// the locks of its transaction: the server ends one in which nothing is said, and asks whether anybody is there.
+const SESSION: &str =
+    "set role forecastd_service; set time zone 'UTC'; set idle_in_transaction_session_timeout = '30s';
+    set tcp_keepalives_idle = 15; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3";
 /// Connections of a pool on a chain.
 const CHAIN_CONNECTIONS: u32 = 4;
 
@@ -84,8 +89,7 @@ fn of_service(connections: u32, chain: Chain) -> PgPoolOptions {
     let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
     options.after_connect(move |connection, _| {
         Box::pin(async move {
-            connection.execute("set role forecastd_service").await?;
-            connection.execute("set time zone 'UTC'").await?;
+            connection.execute(SESSION).await?;
             if chain == Chain::Backfill {
                 connection.execute("set search_path = backfill, public").await?;
             }
