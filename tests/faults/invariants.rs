@@ -13,7 +13,7 @@ use crate::process::Home;
 
 /// Each names what would be wrong, by a query that finds nothing where all is well.
 const WRONG: [(&str, &str); 8] = [
-    ("a training or a publication names a model that is not there", MODEL_MISSING),
+    ("a promotion or a publication names a model that is not there", MODEL_MISSING),
     ("a model is not what its hash says", MODEL_TORN),
     ("a succeeded job has not exactly one run that succeeded", NOT_ONCE),
     ("a run succeeded of a job that did not", SUCCESS_UNKNOWN),
@@ -24,11 +24,11 @@ const WRONG: [(&str, &str); 8] = [
 ];
 
 const MODEL_MISSING: &str = "
-    select t.model_id from trainings t where not exists (select from models m where m.model_id = t.model_id)
+    select p.model_id from promotions p where not exists (select from models m where m.model_id = p.model_id)
     union all
     select p.model_id from publications p where not exists (select from models m where m.model_id = p.model_id)";
 const MODEL_TORN: &str = "
-    select model_id from models where sha256 <> sha256(coalesce(artifact, ''::bytea) || state)";
+    select model_id from models where pruned_at is null and sha256 <> sha256(coalesce(artifact, ''::bytea) || state)";
 const NOT_ONCE: &str = "
     select j.job_id::text from jobs j where j.state = 'succeeded'
         and (select count(*) from job_attempts a where a.job_id = j.job_id and a.outcome = 'succeeded') <> 1";
@@ -38,7 +38,7 @@ const SUCCESS_UNKNOWN: &str = "
 const JOB_FAILED: &str = "
     select j.kind || ' ' || j.state || ': ' || coalesce(j.error, '') from jobs j where j.state in ('failed', 'cancelled')";
 const TRAINED_OTHERWISE: &str = "
-    select j.job_id::text from jobs j where j.kind = 'train' and j.state = 'succeeded'
+    select j.job_id::text from jobs j where j.kind = 'train' and j.state = 'succeeded' and j.result ->> 'model_id' is not null
         and not exists (select from models m where m.model_id = j.result ->> 'model_id')";
 const PUBLISHED_OTHERWISE: &str = "
     select j.job_id::text from jobs j
@@ -50,7 +50,8 @@ const PUBLISHED_OTHERWISE: &str = "
 const PUBLISHED_TWICE: &str = "
     select p.as_of || ' ' || p.model_id
     from publications p join ledger l on l.sequence = p.first_sequence
-    group by p.as_of, p.model_id, convert_from(l.entry, 'UTF8')::jsonb #>> '{provenance,inputs_hash}'
+    group by p.as_of, p.model_id, convert_from(l.entry, 'UTF8')::jsonb #>> '{provenance,inputs_hash}',
+        convert_from(l.entry, 'UTF8')::jsonb #> '{provenance,promotion}'
     having count(*) > 1";
 
 /// A store to be looked at.
@@ -62,7 +63,7 @@ pub struct Truth {
     pub home: Home,
     /// Where the service answers.
     pub address: SocketAddr,
-    /// Publications and trainings that no job made.
+    /// Publications and promotions that no job made.
     before: (i64, i64),
     /// How often `verify` failed only because a publication was written meanwhile.
     pub false_alarms: AtomicUsize,
@@ -72,8 +73,8 @@ impl Truth {
     /// Looks at a store before anything happens.
     pub async fn new(pool: PgPool, home: Home, address: SocketAddr) -> Result<Self> {
         let mut truth = Self { pool, home, address, before: (0, 0), false_alarms: AtomicUsize::new(0) };
-        let (publications, by_jobs, trainings, trained) = truth.effects().await?;
-        truth.before = (publications - by_jobs, trainings - trained);
+        let (publications, by_jobs, promotions, trained) = truth.effects().await?;
+        truth.before = (publications - by_jobs, promotions - trained);
         Ok(truth)
     }
 
@@ -91,9 +92,12 @@ impl Truth {
             let found: Vec<String> = sqlx::query_scalar(query).fetch_all(&self.pool).await?;
             ensure!(found.is_empty(), "{what}: {found:?}");
         }
-        let (publications, by_jobs, trainings, trained) = self.effects().await?;
+        let (publications, by_jobs, promotions, trained) = self.effects().await?;
         ensure!(publications == by_jobs + self.before.0, "{publications} publications, {by_jobs} of them by jobs");
-        ensure!(trainings == trained + self.before.1, "{trainings} trainings took effect, {trained} of them by jobs");
+        ensure!(
+            promotions == trained + self.before.1,
+            "{promotions} promotions by trainings, {trained} of them by jobs"
+        );
         self.check_model_in_force().await?;
         self.verify(seen).await
     }
@@ -118,13 +122,13 @@ impl Truth {
         Ok(sqlx::query_scalar("select coalesce(max(sequence), 0) from ledger").fetch_one(&self.pool).await?)
     }
 
-    /// Publications and trainings in the store, each followed by how many of them jobs say they made.
+    /// Publications, and promotions by trainings, in the store, each followed by how many of them jobs say they made.
     async fn effects(&self) -> Result<(i64, i64, i64, i64)> {
         let counts = "
             select (select count(*) from publications),
                 (select count(*) from jobs where kind = 'publish' and state = 'succeeded' and result -> 'head' is not null),
-                (select count(*) from trainings),
-                (select count(*) from jobs where kind = 'train' and state = 'succeeded' and result -> 'promoted' = 'true')";
+                (select count(*) from promotions where by = 'training'),
+                (select count(*) from jobs where kind = 'train' and state = 'succeeded' and result ->> 'promoted' is not null)";
         Ok(sqlx::query_as(counts).fetch_one(&self.pool).await?)
     }
 
@@ -151,7 +155,7 @@ impl Truth {
     }
 
     async fn check_model_in_force(&self) -> Result<()> {
-        let newest: String = sqlx::query_scalar("select model_id from trainings order by training_id desc limit 1")
+        let newest: String = sqlx::query_scalar("select model_id from promotions order by promotion_id desc limit 1")
             .fetch_one(&self.pool)
             .await?;
         let mut client = Client::new(self.address).with_patience(Duration::from_secs(10));

@@ -29,8 +29,6 @@ pub struct Asker {
 /// A job by its record.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its name.
-    pub id: Uuid,
     /// `queued`, `running`, `succeeded`, `failed`, `cancelled` or `skipped`.
     pub state: String,
     /// Runs begun.
@@ -68,7 +66,6 @@ impl Asker {
                     return id.context("an answer without a job");
                 }
                 Ok(answer) if answer.status == 503 => answer.text(),
-                Ok(answer) if answer.status == 404 => return ask_by_sql(&self.home, kind, arguments).await, // DEV
                 Ok(answer) => bail!("asking for {kind} was answered with {}: {}", answer.status, answer.text()),
                 Err(error) => error.to_string(),
             };
@@ -79,9 +76,6 @@ impl Asker {
 
     /// Asks for an import, which only the command line can.
     pub async fn import(&self, folder: &str) -> Result<Uuid> {
-        if self.home.done(&["jobs", "run", "--help"]).await.is_err() {
-            return ask_by_sql(&self.home, "import", json!({"paths":[folder]})).await;
-        } // DEV
         let said = self.home.done(&["jobs", "run", "--json", "import", folder]).await?;
         let told: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
         told["id"].as_str().and_then(|id| id.parse().ok()).with_context(|| format!("no job in {said}"))
@@ -91,13 +85,12 @@ impl Asker {
 /// The record of a job.
 pub async fn find(pool: &PgPool, id: Uuid) -> Result<Job> {
     let row = sqlx::query(
-        "select job_id, state, attempts, coalesce(worker, '') as worker, coalesce(error, '') as error from jobs where job_id = $1",
+        "select state, attempts, coalesce(worker, '') as worker, coalesce(error, '') as error from jobs where job_id = $1",
     )
     .bind(id)
     .fetch_one(pool)
     .await?;
     Ok(Job {
-        id: row.try_get("job_id")?,
         state: row.try_get("state")?,
         attempts: row.try_get("attempts")?,
         worker: row.try_get("worker")?,
@@ -168,25 +161,4 @@ pub async fn typical_duration(pool: &PgPool, kind: &str) -> Result<Option<Durati
     .fetch_one(pool)
     .await?;
     Ok(seconds.map(Duration::from_secs_f64))
-}
-
-// DEV
-async fn ask_by_sql(home: &Home, kind: &str, arguments: Value) -> Result<Uuid> {
-    let url = match &home.url {
-        Some(url) => url.clone(),
-        None => crate::postgres::embedded_url(&home.data_dir).context("x")?,
-    };
-    use sqlx::Connection;
-    let mut c = loop {
-        if let Ok(c) = sqlx::PgConnection::connect(&url).await {
-            break c;
-        }
-        sleep(Duration::from_millis(50)).await
-    };
-    let id = Uuid::now_v7();
-    let mut t = c.begin().await?;
-    sqlx::query("insert into jobs (job_id, kind, slot, reason, arguments, priority, max_attempts, state) values ($1,$2,null,'dev',$3,0,3,'queued')").bind(id).bind(kind).bind(arguments).execute(&mut *t).await?;
-    sqlx::query("select id from forecastd_queue.add_job('run_job', $1::json, queue_name => $2, max_attempts => 100, job_key => $3, priority => 0)").bind(json!({"job_id": id})).bind(kind).bind(id.to_string()).execute(&mut *t).await?;
-    t.commit().await?;
-    Ok(id)
 }

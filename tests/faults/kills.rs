@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use sqlx::PgPool;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use crate::http::Client;
 use crate::invariants::Truth;
 use crate::jobs::{self, Asker};
 use crate::load::{Background, s};
@@ -37,6 +38,8 @@ enum Phase {
     Publish,
     /// The end of a training, when the model is stored and put in force.
     Promote,
+    /// An operator puts an earlier model in force.
+    Activate,
 }
 
 /// What is killed.
@@ -48,7 +51,7 @@ enum Target {
     Postgres,
 }
 
-const PHASES: [Phase; 4] = [Phase::Import, Phase::Train, Phase::Publish, Phase::Promote];
+const PHASES: [Phase; 5] = [Phase::Import, Phase::Train, Phase::Publish, Phase::Promote, Phase::Activate];
 
 /// Plays it: first on a Postgres of its own with a worker beside the service, then on the embedded one.
 pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
@@ -77,25 +80,26 @@ struct Tally {
     lost_runs: i64,
     jobs: i64,
     publications: i64,
-    trainings: i64,
+    promotions: i64,
 }
 
 impl Tally {
     fn tell(&self, report: &Report) {
         let of = |target: Target| -> String {
             let kills = PHASES.map(|phase| self.kills.get(&(target, phase)).copied().unwrap_or_default());
-            format!("{} ({} {} {} {})", kills.iter().sum::<usize>(), kills[0], kills[1], kills[2], kills[3])
+            let each: Vec<String> = kills.iter().map(usize::to_string).collect();
+            format!("{} ({})", kills.iter().sum::<usize>(), each.join(" "))
         };
         let total: usize = self.kills.values().sum();
         report.measure("kills", format!("{total}, {} of them while the job ran", self.while_running));
         for target in [Target::Server, Target::Worker, Target::Child, Target::Postgres] {
-            report.measure(&format!("{target:?} killed in import, train, publish, promote"), of(target));
+            report.measure(&format!("{target:?} killed in import, train, publish, promotion, activation"), of(target));
         }
         report.measure(
             "jobs done, each with one effect",
             format!("{}, after {} runs were cut off", self.jobs, self.lost_runs),
         );
-        report.measure("trainings and publications", format!("{} and {}", self.trainings, self.publications));
+        report.measure("promotions and publications", format!("{} and {}", self.promotions, self.publications));
         report.measure("longest time until all was done again", s(self.longest));
         report.measure("rows acknowledged, none lost", self.rows);
         let alarms = format!("{} false alarms", self.false_alarms);
@@ -172,7 +176,9 @@ impl World {
             None => &[Target::Server, Target::Child, Target::Postgres],
         };
         for round in 1..=rounds {
-            let phase = *PHASES.choose(&mut self.random).context("no phase")?;
+            // Only after two trainings is there a model to go back to.
+            let phases = if round < 4 { &PHASES[1..2] } else { &PHASES[..] };
+            let phase = *phases.choose(&mut self.random).context("no phase")?;
             let target = *targets.choose(&mut self.random).context("no target")?;
             let what = format!("kill {round} of {rounds}, {target:?} during {phase:?}");
             let (was_running, took) = self.round(target, phase, tally).await.with_context(|| what.clone())?;
@@ -184,14 +190,13 @@ impl World {
         self.end(tally).await
     }
 
-    /// One kill: tells whether the job ran then, and how long it took until everything was done.
+    /// One kill: tells whether what it was aimed at was under way, and how long it took until everything was done.
     async fn round(&mut self, target: Target, phase: Phase, tally: &mut Tally) -> Result<(bool, Duration)> {
         let seen = self.truth.head().await?;
-        let job = self.ask(phase).await?;
-        self.wait_for_moment(job, phase).await?;
-        let was_running = jobs::find(&self.truth.pool, job).await.is_ok_and(|job| !job.is_over());
-        let begun = Instant::now();
-        self.strike(target, job).await?;
+        let (was_running, begun) = match phase {
+            Phase::Activate => self.strike_an_activation(target).await?,
+            _ => self.strike_a_job(target, phase).await?,
+        };
         jobs::wait_until_all_over(&self.truth.pool, RECOVERY).await?;
         let took = begun.elapsed();
         self.truth.check(&self.writer.acknowledged(), &seen).await?;
@@ -202,6 +207,52 @@ impl World {
             tally.reads += reads.count;
         }
         Ok((was_running, took))
+    }
+
+    async fn strike_a_job(&mut self, target: Target, phase: Phase) -> Result<(bool, Instant)> {
+        let job = self.ask(phase).await?;
+        self.wait_for_moment(job, phase).await?;
+        let was_running = jobs::find(&self.truth.pool, job).await.is_ok_and(|job| !job.is_over());
+        let begun = Instant::now();
+        self.strike(target, &job.to_string()).await?;
+        Ok((was_running, begun))
+    }
+
+    /// Another model is put in force until that is acknowledged: then it is, once, however often it was asked for.
+    async fn strike_an_activation(&mut self, target: Target) -> Result<(bool, Instant)> {
+        let model: String = sqlx::query_scalar(
+            "select model_id from models m where model_id <> (select model_id from promotions order by promotion_id desc limit 1)
+                 and pruned_at is null and not exists (select from kept_back k where k.model_id = m.model_id)
+             order by recorded_at desc limit 1",
+        )
+        .fetch_one(&self.truth.pool)
+        .await
+        .context("there is no other model")?;
+        let before = self.activations().await?;
+        let mut client = Client::new(self.address).with_key(&self.asker.key).with_patience(Duration::from_secs(10));
+        let (path, body) = (format!("/models/{model}/activate"), json!({ "reason": "a fault is tried" }));
+        let asking = tokio::spawn(async move {
+            loop {
+                match client.post(&path, &body).await {
+                    Ok(answer) if answer.status == 200 => return Ok(()),
+                    Ok(answer) if answer.status != 503 => bail!("{}: {}", answer.status, answer.text()),
+                    Ok(_) | Err(_) => sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        sleep(Duration::from_millis(self.random.random_range(0..40))).await;
+        let was_running = !asking.is_finished();
+        let begun = Instant::now();
+        self.strike(target, "").await?;
+        timeout(RECOVERY, asking).await.context("the activation is not acknowledged")???;
+        let made = self.activations().await? - before;
+        ensure!(made == 1, "{made} promotions came of one activation");
+        Ok((was_running, begun))
+    }
+
+    async fn activations(&self) -> Result<i64> {
+        let query = "select count(*) from promotions where by like 'operator %'";
+        Ok(sqlx::query_scalar(query).fetch_one(&self.truth.pool).await?)
     }
 
     async fn ask(&mut self, phase: Phase) -> Result<Uuid> {
@@ -219,7 +270,7 @@ impl World {
                 self.asker.import(&folder.display().to_string()).await
             }
             Phase::Train | Phase::Promote => self.asker.ask("train", json!({ "walk": true })).await,
-            Phase::Publish => self.asker.ask("publish", json!({})).await,
+            Phase::Publish | Phase::Activate => self.asker.ask("publish", json!({})).await,
         }
     }
 
@@ -229,7 +280,7 @@ impl World {
         let (kind, from, until) = match phase {
             Phase::Import => ("import", 0.0, 1.0),
             Phase::Train => ("train", 0.0, 0.9),
-            Phase::Publish => ("publish", 0.2, 1.0),
+            Phase::Publish | Phase::Activate => ("publish", 0.2, 1.0),
             Phase::Promote => ("train", 0.85, 1.05),
         };
         let usual = jobs::typical_duration(&self.truth.pool, kind).await?.unwrap_or(Duration::from_millis(800));
@@ -238,7 +289,7 @@ impl World {
     }
 
     /// Kills, and starts again what does not start by itself.
-    async fn strike(&mut self, target: Target, job: Uuid) -> Result<()> {
+    async fn strike(&mut self, target: Target, job: &str) -> Result<()> {
         let rest = Duration::from_millis(self.random.random_range(0..500));
         match target {
             Target::Server => {
@@ -253,10 +304,9 @@ impl World {
                 self.worker = Some(start_worker(&self.home, &self.folder)?);
             }
             Target::Child => {
-                let name = job.to_string();
                 let children = [Some(&self.server), self.worker.as_ref()].into_iter().flatten();
                 for child in children.flat_map(Process::job_children) {
-                    if command_line(child).contains(&name) {
+                    if command_line(child).contains(job) {
                         let _ = kill_process(child, Signal::KILL);
                     }
                 }
@@ -312,14 +362,14 @@ impl World {
         tally.refused += trials.iter().filter(|trial| trial.status == Some(503)).count();
         let counts: (i64, i64, i64, i64) = sqlx::query_as(
             "select (select count(*) from job_attempts where outcome <> 'succeeded'), (select count(*) from jobs where state = 'succeeded'),
-                    (select count(*) from publications), (select count(*) from trainings)",
+                    (select count(*) from publications), (select count(*) from promotions)",
         )
         .fetch_one(&self.truth.pool)
         .await?;
         tally.lost_runs += counts.0;
         tally.jobs += counts.1;
         tally.publications += counts.2;
-        tally.trainings += counts.3;
+        tally.promotions += counts.3;
         self.truth.pool.close().await;
         if let Some(worker) = &mut self.worker {
             worker.stop(Duration::from_secs(30)).await?;

@@ -28,7 +28,7 @@ pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let (first, second) = (free_address()?, free_address()?);
     let options: Vec<&str> = NO_SCHEDULE.into_iter().chain(["--lease", "4"]).collect();
     let mut server = serve(&home, first, &stage.folder, &options).await?;
-    let mut other = serve(&home, second, &stage.folder, &["--no-work"]).await?;
+    let mut other = serve(&home, second, &stage.folder, &[&options[..], &["--no-work"]].concat()).await?;
     let truth = Truth::new(postgres.pool()?, home.clone(), first).await?;
     jobs::wait_until_all_over(&truth.pool, RECOVERY).await?;
     let mut writer = Background::write(first, &stage.ingest_key, Duration::from_millis(100));

@@ -140,6 +140,11 @@ impl Process {
         descendants(self.pid).into_iter().filter(|pid| command_line(*pid).contains(" run-job ")).collect()
     }
 
+    /// Everything it has said so far.
+    pub fn messages(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Waits until `GET PATH` is answered with 200.
     pub async fn wait_for(&mut self, address: SocketAddr, path: &str) -> Result<()> {
         let begun = Instant::now();
@@ -160,7 +165,7 @@ impl Process {
 /// Starts `forecastd serve` on a small market with more options, and waits until it serves what was published.
 pub async fn serve(home: &Home, address: SocketAddr, logs: &Path, more: &[&str]) -> Result<Process> {
     let listen = address.to_string();
-    let command = home.command(small(&["serve", "--listen", &listen], more));
+    let command = home.command(small(&["serve", "--listen", &listen, "--metrics-listen", "none"], more));
     let mut process = Process::start(&format!("serve-{}", address.port()), command, logs)?;
     process.wait_for(address, "/signal/F00").await?;
     Ok(process)

@@ -8,12 +8,13 @@ use serde_json::json;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::http::Client;
 use crate::invariants::Truth;
 use crate::jobs::{self, Asker, Job};
 use crate::load::s;
 use crate::process::{Process, descendants, free_address, is_running, serve, work};
 use crate::report::Report;
-use crate::stage::Stage;
+use crate::stage::{NO_SCHEDULE, Stage};
 
 /// The shortest lease.
 const LEASE: Duration = Duration::from_secs(4);
@@ -28,7 +29,8 @@ const LEDGER_LOCK: (i64, i64) = (0x0066_6f72, 0x6563_6102);
 pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let (mut postgres, home) = stage.postgres().await?;
     let address = free_address()?;
-    let mut server = serve(&home, address, &stage.folder, &["--no-work"]).await?;
+    let options: Vec<&str> = NO_SCHEDULE.into_iter().chain(["--no-work"]).collect();
+    let mut server = serve(&home, address, &stage.folder, &options).await?;
     let truth = Truth::new(postgres.pool()?, home.clone(), address).await?;
     let asker = Asker { address, key: stage.operate_key.clone(), home };
     let mut workers = Vec::new();
@@ -99,7 +101,10 @@ impl Pair<'_> {
     /// The freeze comes while the run holds the ledger's lock, which nobody may be kept waiting for.
     async fn frozen_while_publishing(&mut self) -> Result<()> {
         let seen = self.truth.head().await?;
-        let job = self.asker.ask("publish", json!({ "again": true })).await?;
+        let mut client = Client::new(self.asker.address).with_key(&self.stage.ingest_key);
+        let row = json!({ "rows": [{ "symbol": "F00", "day": "2024-08-30", "close": 50.125 }] });
+        ensure!(client.post("/prices", &row).await?.status == 200, "a row is not taken");
+        let job = self.asker.ask("publish", json!({})).await?;
         let holder = self.holder(job).await?;
         let begun = Instant::now();
         while !self.is_ledger_locked().await? {
