@@ -1,12 +1,11 @@
 //! Processes killed at random moments of import, training, publication and promotion, and everything started again.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rand::seq::IndexedRandom;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::{Signal, kill_process};
@@ -24,89 +23,30 @@ use crate::postgres::{Postgres, embedded_postmaster, embedded_url, pool};
 use crate::process::{Home, Process, command_line, free_address, serve, work};
 use crate::report::Report;
 use crate::stage::{NO_SCHEDULE, Stage};
+use crate::tally::{PHASES, Phase, Tally, Target};
 
 /// A job that was cut off must be done, and every other, within this time.
 const RECOVERY: Duration = Duration::from_secs(120);
 /// Instruments of an import; each is a file, and a transaction.
 const IMPORTED: usize = 4;
 
-/// What is going on when the kill comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Import,
-    Train,
-    Publish,
-    /// The end of a training, when the model is stored and put in force.
-    Promote,
-    /// An operator puts an earlier model in force.
-    Activate,
-}
-
-/// What is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Server,
-    Worker,
-    Child,
-    Postgres,
-}
-
-const PHASES: [Phase; 5] = [Phase::Import, Phase::Train, Phase::Publish, Phase::Promote, Phase::Activate];
-
-/// Plays it: first on a Postgres of its own with a worker beside the service, then on the embedded one.
+/// Plays it: on a Postgres of its own with a worker beside the service, and on the embedded one. In the short version both
+/// at once.
 pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
-    let (own, embedded) = stage.pick((8, 4), (64, 36));
-    let mut tally = Tally::default();
-    let mut world = World::with_own_postgres(stage).await?;
-    world.play(report, own, &mut tally).await.context("with a Postgres of its own")?;
-    drop(world);
-    let mut world = World::embedded(stage).await?;
-    world.play(report, embedded, &mut tally).await.context("with the embedded Postgres")?;
-    drop(world);
+    let (own, embedded) = stage.pick((7, 5), (64, 36));
+    let first = async {
+        let mut world = World::with_own_postgres(stage).await?;
+        world.play(report, "own Postgres", own).await.context("with a Postgres of its own")
+    };
+    let second = async {
+        let mut world = World::embedded(stage).await?;
+        world.play(report, "embedded", embedded).await.context("with the embedded Postgres")
+    };
+    let (first, second) = if stage.full { (first.await, second.await) } else { tokio::join!(first, second) };
+    let mut tally = first?;
+    tally.add(second?);
     tally.tell(report);
     Ok(())
-}
-
-/// What all rounds came to.
-#[derive(Debug, Default)]
-struct Tally {
-    kills: BTreeMap<(Target, Phase), usize>,
-    while_running: usize,
-    longest: Duration,
-    rows: usize,
-    reads: usize,
-    refused: usize,
-    false_alarms: usize,
-    lost_runs: i64,
-    jobs: i64,
-    publications: i64,
-    promotions: i64,
-}
-
-impl Tally {
-    fn tell(&self, report: &Report) {
-        let of = |target: Target| -> String {
-            let kills = PHASES.map(|phase| self.kills.get(&(target, phase)).copied().unwrap_or_default());
-            let each: Vec<String> = kills.iter().map(usize::to_string).collect();
-            format!("{} ({})", kills.iter().sum::<usize>(), each.join(" "))
-        };
-        let total: usize = self.kills.values().sum();
-        report.measure("kills", format!("{total}, {} of them while the job ran", self.while_running));
-        for target in [Target::Server, Target::Worker, Target::Child, Target::Postgres] {
-            report.measure(&format!("{target:?} killed in import, train, publish, promotion, activation"), of(target));
-        }
-        report.measure(
-            "jobs done, each with one effect",
-            format!("{}, after {} runs were cut off", self.jobs, self.lost_runs),
-        );
-        report.measure("promotions and publications", format!("{} and {}", self.promotions, self.publications));
-        report.measure("longest time until all was done again", s(self.longest));
-        report.measure("rows acknowledged, none lost", self.rows);
-        let alarms = format!("{} false alarms", self.false_alarms);
-        report.check("verify while a publication is written", self.false_alarms == 0, alarms);
-        report.measure("writes refused with 503 and sent again", self.refused);
-        report.measure("reads while something else than the server was down, none failed", self.reads);
-    }
 }
 
 /// A service with its store and clients.
@@ -170,32 +110,48 @@ impl World {
         })
     }
 
-    async fn play(&mut self, report: &Report, rounds: usize, tally: &mut Tally) -> Result<()> {
+    async fn play(&mut self, report: &Report, name: &str, rounds: usize) -> Result<Tally> {
+        let mut tally = Tally::default();
         let targets: &[Target] = match self.worker {
             Some(_) => &[Target::Server, Target::Worker, Target::Child, Target::Postgres],
             None => &[Target::Server, Target::Child, Target::Postgres],
         };
+        let mut deck = Vec::new();
         for round in 1..=rounds {
-            // Only after two trainings is there a model to go back to.
-            let phases = if round < 4 { &PHASES[1..2] } else { &PHASES[..] };
-            let phase = *phases.choose(&mut self.random).context("no phase")?;
-            let target = *targets.choose(&mut self.random).context("no target")?;
-            let what = format!("kill {round} of {rounds}, {target:?} during {phase:?}");
-            let (was_running, took) = self.round(target, phase, tally).await.with_context(|| what.clone())?;
+            // Every target in every phase, in a new order each time.
+            if deck.is_empty() {
+                deck = targets.iter().flat_map(|target| PHASES.map(|phase| (*target, phase))).collect();
+                deck.retain(|case| *case != (Target::Child, Phase::Activate));
+                deck.shuffle(&mut self.random);
+            }
+            let Some((target, mut phase)) = deck.pop() else { break };
+            let other_model = if phase == Phase::Activate { self.other_model().await? } else { None };
+            if phase == Phase::Activate && other_model.is_none() {
+                phase = Phase::Train;
+            }
+            let what = format!("{name}, kill {round} of {rounds}, {target:?} during {phase:?}");
+            let played = self.round((target, phase), other_model, &mut tally).await;
+            let (was_running, took) = played.with_context(|| what.clone())?;
             report.say(&format!("{what}{}: all is well after {}", if was_running { "" } else { " (over)" }, s(took)));
             *tally.kills.entry((target, phase)).or_default() += 1;
             tally.while_running += usize::from(was_running);
             tally.longest = tally.longest.max(took);
         }
-        self.end(tally).await
+        self.end(&mut tally).await?;
+        Ok(tally)
     }
 
     /// One kill: tells whether what it was aimed at was under way, and how long it took until everything was done.
-    async fn round(&mut self, target: Target, phase: Phase, tally: &mut Tally) -> Result<(bool, Duration)> {
+    async fn round(
+        &mut self,
+        (target, phase): (Target, Phase),
+        other_model: Option<String>,
+        tally: &mut Tally,
+    ) -> Result<(bool, Duration)> {
         let seen = self.truth.head().await?;
-        let (was_running, begun) = match phase {
-            Phase::Activate => self.strike_an_activation(target).await?,
-            _ => self.strike_a_job(target, phase).await?,
+        let (was_running, begun) = match other_model {
+            Some(model) => self.strike_an_activation(target, &model).await?,
+            None => self.strike_a_job(target, phase).await?,
         };
         jobs::wait_until_all_over(&self.truth.pool, RECOVERY).await?;
         let took = begun.elapsed();
@@ -218,16 +174,18 @@ impl World {
         Ok((was_running, begun))
     }
 
+    /// A model that could be put in force.
+    async fn other_model(&self) -> Result<Option<String>> {
+        let query = "
+            select model_id from models m
+            where model_id <> (select model_id from promotions order by promotion_id desc limit 1) and pruned_at is null
+                and not exists (select from kept_back k where k.model_id = m.model_id)
+            order by recorded_at desc limit 1";
+        Ok(sqlx::query_scalar(query).fetch_optional(&self.truth.pool).await?)
+    }
+
     /// Another model is put in force until that is acknowledged: then it is, once, however often it was asked for.
-    async fn strike_an_activation(&mut self, target: Target) -> Result<(bool, Instant)> {
-        let model: String = sqlx::query_scalar(
-            "select model_id from models m where model_id <> (select model_id from promotions order by promotion_id desc limit 1)
-                 and pruned_at is null and not exists (select from kept_back k where k.model_id = m.model_id)
-             order by recorded_at desc limit 1",
-        )
-        .fetch_one(&self.truth.pool)
-        .await
-        .context("there is no other model")?;
+    async fn strike_an_activation(&mut self, target: Target, model: &str) -> Result<(bool, Instant)> {
         let before = self.activations().await?;
         let mut client = Client::new(self.address).with_key(&self.asker.key).with_patience(Duration::from_secs(10));
         let (path, body) = (format!("/models/{model}/activate"), json!({ "reason": "a fault is tried" }));

@@ -20,6 +20,7 @@ mod retrain;
 mod slow;
 mod stage;
 mod takeover;
+mod tally;
 
 use std::process::ExitCode;
 use std::sync::Arc;

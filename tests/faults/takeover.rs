@@ -47,7 +47,10 @@ pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let mut pair = Pair { stage, report, truth, asker, workers };
     pair.killed().await.context("a worker that is killed")?;
     pair.frozen().await.context("a worker that freezes")?;
-    pair.frozen_while_publishing().await.context("a worker that freezes while it publishes")?;
+    if stage.full {
+        // Its session ends after a minute, which is too long for the short version.
+        pair.frozen_while_publishing().await.context("a worker that freezes while it publishes")?;
+    }
     for worker in &mut pair.workers {
         worker.stop(Duration::from_secs(30)).await?;
     }
