@@ -12,9 +12,9 @@ use tokio::time::sleep;
 
 use crate::invariants::Truth;
 use crate::jobs::{self, Asker};
-use crate::load::{Background, ms, s};
-use crate::postgres::Postgres;
-use crate::process::{Home, free_address, serve};
+use crate::load::{Background, Trial, ms, s};
+use crate::postgres::{Postgres, embedded_url, pool};
+use crate::process::{Home, Process, free_address, serve};
 use crate::report::Report;
 use crate::slow::told;
 use crate::stage::{NO_SCHEDULE, Stage};
@@ -23,60 +23,90 @@ use crate::stage::{NO_SCHEDULE, Stage};
 const RECOVERY: Duration = Duration::from_secs(90);
 /// Size of the small disk.
 const SIZE_MIB: u64 = 400;
-/// What stays free on it when it is filled: less than a few pages of a table.
-const LEFT_BYTES: u64 = 24 << 10;
+/// What stays free on it when it is filled: a few pages of a table, or too little for another file of the log.
+const LEFT_BYTES: [u64; 2] = [24 << 10, 8 << 20];
 /// Without a small disk: no file may become larger. Files of the log are 16 MiB.
 const FILE_LIMIT_KIB: u64 = 17 << 10;
 
-/// Plays it: with the log on another disk, where Postgres refuses statements with 53100, then with the log on the full
-/// disk as well, where it stops itself. Without the right to mount a small disk, Postgres gets a limit of the size of files.
+/// What lies on the full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    /// Tables, but not the log: Postgres refuses statements with 53100.
+    Tables,
+    /// All of it: Postgres stops itself.
+    All,
+    /// All of the embedded Postgres, which the service has to bring back by itself.
+    Embedded,
+}
+
+impl Full {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tables => "full disk, log elsewhere",
+            Self::All => "full disk",
+            Self::Embedded => "full disk, embedded",
+        }
+    }
+}
+
+/// Plays it. Without the right to mount a small disk, Postgres gets a limit of the size of files.
 pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
-    for log_elsewhere in stage.pick(vec![true], vec![true, false]) {
-        let Some(disk) = SmallDisk::mount(&stage.folder.join(format!("disk-{log_elsewhere}"))).await else {
-            report.measure("how", "a limit of the size of files (no right to mount a small disk)");
+    for full in stage.pick(vec![Full::Tables], vec![Full::Tables, Full::All, Full::Embedded]) {
+        let Some(disk) = SmallDisk::mount(&stage.folder.join(format!("{full:?}"))).await else {
+            report.measure("how", "a limit of the size of files, because no small disk can be mounted");
             return limited(stage, report).await;
         };
-        let where_log = if log_elsewhere { "the log elsewhere" } else { "the log on it" };
-        report.measure("how", format!("tmpfs of {SIZE_MIB} MiB, {where_log}"));
-        let outcome = full(stage, report, &disk, log_elsewhere).await;
+        report.measure(full.name(), format!("a tmpfs of {SIZE_MIB} MiB"));
+        let outcome = play(stage, report, &disk, full).await;
         disk.unmount().await;
-        outcome.context(where_log)?;
+        outcome.context(full.name())?;
     }
     Ok(())
 }
 
-async fn full(stage: &Stage, report: &Report, disk: &SmallDisk, log_elsewhere: bool) -> Result<()> {
+async fn play(stage: &Stage, report: &Report, disk: &SmallDisk, full: Full) -> Result<()> {
     let data_dir = stage.copy_into(&disk.folder, "data").await?;
-    let mut postgres = Postgres::prepared(&data_dir, &stage.folder)?;
-    if log_elsewhere {
-        let log = postgres.cluster.join("pg_wal");
-        let elsewhere = stage.folder.join("pg_wal");
-        let status = Command::new("mv").arg(&log).arg(&elsewhere).status().await?;
-        ensure!(status.success(), "the log cannot be moved");
-        std::os::unix::fs::symlink(&elsewhere, &log)?;
+    let (home, postgres) = if full == Full::Embedded {
+        (Home { data_dir, url: None }, None)
+    } else {
+        let mut postgres = Postgres::prepared(&data_dir, &stage.folder)?;
+        if full == Full::Tables {
+            let log = postgres.cluster.join("pg_wal");
+            let elsewhere = stage.folder.join("pg_wal");
+            let status = Command::new("mv").arg(&log).arg(&elsewhere).status().await?;
+            ensure!(status.success(), "the log cannot be moved");
+            std::os::unix::fs::symlink(&elsewhere, &log)?;
+        }
+        postgres.start_again().await?;
+        let home = stage.copy(&format!("home-{full:?}")).await?;
+        (Home { data_dir: home, url: Some(postgres.url()) }, Some(postgres))
+    };
+    let mut trouble = Trouble::start(stage, report, postgres, home, full.name()).await?;
+    disk.fill(LEFT_BYTES[usize::from(full != Full::Tables)])?;
+    if full != Full::Tables {
+        // Postgres prepares a file or two in advance; used up, it needs another one, and there is no room.
+        for _ in 0..4 {
+            let _ = sqlx::query("select pg_switch_wal()").execute(&trouble.truth.pool).await;
+            sleep(Duration::from_millis(300)).await;
+        }
     }
-    postgres.start_again().await?;
-    let home = Home { data_dir: stage.copy("home").await?, url: Some(postgres.url()) };
-    let name = if log_elsewhere { "disk full" } else { "disk full, log on it" };
-    let mut trouble = Trouble::start(stage, report, postgres, home, name).await?;
-    disk.fill()?;
-    trouble.go_through(log_elsewhere).await?;
+    trouble.go_through(full == Full::Tables).await?;
     disk.clear()?;
     trouble.recover().await
 }
 
 async fn limited(stage: &Stage, report: &Report) -> Result<()> {
     let (mut postgres, home) = stage.postgres().await?;
-    let mut trouble_free = postgres.file_limit_kib.take();
     postgres.stop().await?;
-    trouble_free.replace(FILE_LIMIT_KIB);
-    postgres.file_limit_kib = trouble_free;
+    postgres.file_limit_kib = Some(FILE_LIMIT_KIB);
     postgres.start_again().await?;
-    let mut trouble = Trouble::start(stage, report, postgres, home, "file limit").await?;
+    let mut trouble = Trouble::start(stage, report, Some(postgres), home, "file limit").await?;
     trouble.go_through(true).await?;
-    trouble.postgres.stop().await?;
-    trouble.postgres.file_limit_kib = None;
-    trouble.postgres.start_again().await?;
+    if let Some(postgres) = &mut trouble.postgres {
+        postgres.stop().await?;
+        postgres.file_limit_kib = None;
+        postgres.start_again().await?;
+    }
     trouble.recover().await
 }
 
@@ -95,15 +125,15 @@ impl SmallDisk {
         output.status.success().then(|| Self { folder: folder.to_owned() })
     }
 
-    /// Writes a file until hardly anything is left.
-    fn fill(&self) -> Result<()> {
+    /// Writes a file until so much is left.
+    fn fill(&self, left_bytes: u64) -> Result<()> {
         let mut filler = File::create(self.folder.join("filler"))?;
         let chunk = vec![1; 1 << 20];
         while filler.write_all(&chunk).is_ok() {}
         let small = [1; 4096];
         while filler.write_all(&small).is_ok() {}
         let size = filler.metadata()?.len();
-        Ok(filler.set_len(size.saturating_sub(LEFT_BYTES))?)
+        Ok(filler.set_len(size.saturating_sub(left_bytes))?)
     }
 
     fn clear(&self) -> Result<()> {
@@ -119,10 +149,10 @@ struct Trouble<'a> {
     stage: &'a Stage,
     report: &'a Report,
     name: &'static str,
-    postgres: Postgres,
+    postgres: Option<Postgres>,
     truth: Truth,
     asker: Asker,
-    server: crate::process::Process,
+    server: Process,
     readers: Background,
     writer: Background,
     seen: String,
@@ -133,14 +163,18 @@ impl<'a> Trouble<'a> {
     async fn start(
         stage: &'a Stage,
         report: &'a Report,
-        postgres: Postgres,
+        postgres: Option<Postgres>,
         home: Home,
         name: &'static str,
     ) -> Result<Self> {
         let address = free_address()?;
         let options: Vec<&str> = NO_SCHEDULE.into_iter().chain(["--lease", "4"]).collect();
         let server = serve(&home, address, &stage.folder, &options).await?;
-        let truth = Truth::new(postgres.pool()?, home.clone(), address).await?;
+        let pool = match &postgres {
+            Some(postgres) => postgres.pool()?,
+            None => pool(&embedded_url(&home.data_dir).context("the embedded Postgres does not run")?)?,
+        };
+        let truth = Truth::new(pool, home.clone(), address).await?;
         jobs::wait_until_all_over(&truth.pool, RECOVERY).await?;
         let readers =
             Background::read(address, 4, Duration::from_millis(20), &["/signal/F00", "/ranks", "/ratings", "/healthz"]);
@@ -155,7 +189,7 @@ impl<'a> Trouble<'a> {
     async fn go_through(&mut self, alive: bool) -> Result<()> {
         let from = Instant::now();
         let patience = Duration::from_secs(self.stage.pick(60, 180));
-        let refused = |trial: &&crate::load::Trial| trial.status != Some(200);
+        let refused = |trial: &&Trial| trial.status != Some(200);
         while self.writer.trials(from, Instant::now()).iter().find(refused).is_none() {
             ensure!(from.elapsed() < patience, "writes are never refused");
             sleep(Duration::from_millis(50)).await;
@@ -175,21 +209,32 @@ impl<'a> Trouble<'a> {
                 Some(trial) => format!("{detail}; one was answered with {:?}: {}", trial.status, trial.said),
             },
         );
-        let log = std::fs::read_to_string(self.stage.folder.join("postgres.log")).unwrap_or_default();
-        let said = log.lines().rev().find(|line| line.contains("No space left") || line.contains("File too large"));
-        self.report.measure(&format!("{}: Postgres said", self.name), said.unwrap_or("nothing about space"));
+        self.report.measure(&format!("{}: Postgres said", self.name), self.complaint());
         if alive {
-            let answers = self.postgres.process().is_some_and(crate::process::Process::is_alive);
+            let answers = self.postgres.as_mut().and_then(Postgres::process).is_some_and(Process::is_alive);
             self.report.check(&format!("{}: Postgres is alive", self.name), answers, answers);
         }
         Ok(())
     }
 
-    /// There is space again.
+    /// What Postgres wrote last about the space.
+    fn complaint(&self) -> String {
+        let file = match &self.postgres {
+            Some(_) => self.stage.folder.join("postgres.log"),
+            None => self.asker.home.data_dir.join("postgres/postgres.log"),
+        };
+        let log = std::fs::read_to_string(file).unwrap_or_default();
+        let said = log.lines().rev().find(|line| line.contains("No space left") || line.contains("File too large"));
+        said.unwrap_or("nothing about space").to_owned()
+    }
+
+    /// There is space again. A Postgres that gave up is started by its administrator, the embedded one by the service.
     async fn recover(&mut self) -> Result<()> {
-        if !self.postgres.process().is_some_and(crate::process::Process::is_alive) {
-            self.report.say("Postgres had given up and is started again, as its administrator would");
-            self.postgres.start_again().await?;
+        if let Some(postgres) = &mut self.postgres
+            && !postgres.process().is_some_and(Process::is_alive)
+        {
+            self.report.say("Postgres had given up and is started again");
+            postgres.start_again().await?;
         }
         let accepted = self.writer.wait_for_success(RECOVERY).await;
         self.report.check(&format!("{}: writes are taken again", self.name), accepted.is_ok(), told(accepted));
@@ -217,6 +262,9 @@ impl<'a> Trouble<'a> {
         );
         self.truth.pool.close().await;
         self.server.stop(Duration::from_secs(60)).await?;
-        self.postgres.stop().await
+        match &mut self.postgres {
+            Some(postgres) => postgres.stop().await,
+            None => Ok(()),
+        }
     }
 }
