@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check check-without-tests bench bench-pytorch prepare openapi readme build release postgres test-setup \
+.PHONY: help run test faults year check check-without-tests bench bench-pytorch prepare openapi readme build release postgres test-setup \
 	format lint docs sizes openapi-check readme-check unused licences queries deploy-check
 
 BINARIES := $(or $(CARGO_TARGET_DIR),target)
@@ -29,6 +29,12 @@ run: postgres release ## serve; DATA=folder imports that folder first
 test: postgres test-setup build ## run every test, on a private throw-away Postgres
 	$(TEST_DATA_NOTE)
 	$(PROGRAM) with-postgres -- cargo test --locked
+
+faults: postgres ## kill, freeze, starve and cut off what runs, for about an hour; FAULTS="kills --seed 7" chooses
+	cargo test --locked --test faults -- --full $(FAULTS)
+
+year: postgres ## rehearse a year of daily operation with weekly retrains, in at most half an hour
+	cargo test --locked --release --test faults -- --full year
 
 check: test check-without-tests ## everything CI runs
 

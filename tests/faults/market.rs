@@ -14,16 +14,12 @@ use crate::process::write_file;
 pub const INSTRUMENTS: usize = 16;
 /// Weekdays of their files.
 pub const DAYS: usize = 1300;
-/// The instrument whose answers are asked for most.
-pub const FAVOURITE: &str = "F00";
-
 /// Name of an instrument.
 pub fn symbol(number: usize) -> String {
     format!("F{number:02}")
 }
 
-/// The last day of the files; all weekdays of the 55 before it but the first are sessions, and of the 60 after it all but
-/// the first.
+/// The last day of the files; the 40 weekdays up to it are sessions.
 pub fn last_day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2024, 8, 30).unwrap_or_default()
 }
@@ -31,7 +27,8 @@ pub fn last_day() -> NaiveDate {
 /// The weekdays up to a day, oldest first.
 pub fn weekdays_until(last: NaiveDate, count: usize) -> Vec<NaiveDate> {
     let is_weekday = |day: &NaiveDate| !matches!(day.weekday(), Weekday::Sat | Weekday::Sun);
-    let mut days: Vec<NaiveDate> = (0..).map_while(|back| last.checked_sub_days(Days::new(back))).filter(is_weekday).take(count).collect();
+    let mut days: Vec<NaiveDate> =
+        (0..).map_while(|back| last.checked_sub_days(Days::new(back))).filter(is_weekday).take(count).collect();
     days.reverse();
     days
 }
@@ -39,15 +36,6 @@ pub fn weekdays_until(last: NaiveDate, count: usize) -> Vec<NaiveDate> {
 /// Sessions that may be posted again: the newest of the files.
 pub fn newest_sessions() -> Vec<NaiveDate> {
     weekdays_until(last_day(), 40)
-}
-
-/// The session so many after the files end, from 1; the first weekday after them is a holiday.
-pub fn session_after(number: u64) -> NaiveDate {
-    let mut day = last_day() + Days::new(3);
-    for _ in 0..number {
-        day = day + Days::new(if day.weekday() == Weekday::Fri { 3 } else { 1 });
-    }
-    day
 }
 
 /// The close of an instrument on each weekday of the files.

@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use crate::process::{Process, descendants, free_address, is_running, tail};
+use crate::process::{Process, free_address, is_running, tail};
 
 /// How long a start may replay the log of a killed server.
 const START: Duration = Duration::from_secs(60);
@@ -35,14 +35,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one on `DATA_DIR/postgres/cluster`, a folder that `forecastd` made.
-    pub async fn start(data_dir: &Path, logs: &Path) -> Result<Self> {
-        let mut postgres = Self::prepared(data_dir, logs)?;
-        postgres.start_again().await?;
-        Ok(postgres)
-    }
-
-    /// One that is not started yet.
+    /// One on `DATA_DIR/postgres/cluster`, a folder that `forecastd` made, not started yet.
     pub fn prepared(data_dir: &Path, logs: &Path) -> Result<Self> {
         Ok(Self {
             address: free_address()?,
@@ -100,15 +93,6 @@ impl Postgres {
     pub async fn kill(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         process.kill().await
-    }
-
-    /// Freezes or wakes the server and all its helpers.
-    pub fn signal_all(&self, signal: Signal) -> Result<()> {
-        let root = self.process.as_ref().context("Postgres does not run")?.pid();
-        for pid in [root].into_iter().chain(descendants(root)) {
-            let _ = kill_process(pid, signal);
-        }
-        Ok(())
     }
 
     /// Its process, while it runs.

@@ -17,7 +17,7 @@ use crate::http::Client;
 /// A start that takes longer has failed; it is long because the machine may be busy.
 const START: Duration = Duration::from_secs(120);
 /// Options that make a small market's forecasts cheap, for `serve`, `work` and `train`.
-pub const SMALL: [&str; 8] = ["--members", "1", "--epochs", "1", "--threads", "1", "--scenarios", "800"];
+const SMALL: [[&str; 2]; 4] = [["--members", "1"], ["--epochs", "1"], ["--threads", "1"], ["--scenarios", "800"]];
 
 /// Where a program keeps its data and finds its store.
 #[derive(Debug, Clone)]
@@ -145,11 +145,6 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until `GET /healthz` is answered.
-    pub async fn wait_until_alive(&mut self, address: SocketAddr) -> Result<()> {
-        self.wait_for(address, "/healthz").await
-    }
-
     /// Waits until `GET PATH` is answered with 200.
     pub async fn wait_for(&mut self, address: SocketAddr, path: &str) -> Result<()> {
         let begun = Instant::now();
@@ -167,19 +162,25 @@ impl Process {
     }
 }
 
-/// Starts `forecastd serve` on a small market with more options, and waits until it is alive.
+/// Starts `forecastd serve` on a small market with more options, and waits until it serves what was published.
 pub async fn serve(home: &Home, address: SocketAddr, logs: &Path, more: &[&str]) -> Result<Process> {
     let listen = address.to_string();
-    let arguments = ["serve", "--listen", &listen].into_iter().chain(SMALL).chain(more.iter().copied());
-    let mut process = Process::start(&format!("serve-{}", address.port()), home.command(arguments), logs)?;
-    process.wait_until_alive(address).await?;
+    let command = home.command(small(&["serve", "--listen", &listen, "--metrics-listen", "none"], more));
+    let mut process = Process::start(&format!("serve-{}", address.port()), command, logs)?;
+    process.wait_for(address, "/signal/F00").await?;
     Ok(process)
 }
 
 /// Starts `forecastd work` on a small market with more options.
 pub fn work(home: &Home, name: &str, logs: &Path, more: &[&str]) -> Result<Process> {
-    let arguments = ["work"].into_iter().chain(SMALL).chain(more.iter().copied());
-    Process::start(name, home.command(arguments), logs)
+    Process::start(name, home.command(small(&["work"], more)), logs)
+}
+
+/// The arguments of a command with more options, and with those for a small market that are not among them.
+pub fn small<'a>(command: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    let given = |name: &str| more.contains(&name);
+    let rest = SMALL.into_iter().filter(|[name, _]| !given(name)).flatten();
+    command.iter().copied().chain(rest).chain(more.iter().copied()).collect()
 }
 
 /// All processes below one.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::market;
 use crate::postgres::Postgres;
-use crate::process::{Home, SMALL, copy_folder};
+use crate::process::{Home, copy_folder, small};
 
 /// No job is due by itself, so that every job is one that a scenario asked for, or that a start did.
 pub const NO_SCHEDULE: [&str; 10] = [
@@ -42,8 +42,7 @@ impl Template {
         let files = folder.path().join("files");
         market::write(&files)?;
         home.done(&["import", &files.display().to_string()]).await?;
-        let train: Vec<&str> = ["train", "--walk"].into_iter().chain(SMALL).collect();
-        home.done(&train).await?;
+        home.done(&small(&["train", "--walk"], &[])).await?;
         home.done(&["publish"]).await?;
         let ingest_key = key(&home, "ingest").await?;
         let operate_key = key(&home, "operate").await?;
