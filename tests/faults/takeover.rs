@@ -94,10 +94,13 @@ impl Pair<'_> {
         self.taken_over(job, begun, "frozen").await?;
         jobs::wait_until(&self.truth.pool, job, PATIENCE, Job::is_over).await?;
         wake(&frozen);
-        // Time for the run that lost its lease to try to take effect.
-        sleep(Duration::from_secs(self.stage.pick(3, 15))).await;
-        let left = frozen[1..].iter().filter(|child| is_running(**child)).count();
-        self.report.check("frozen: woken, its run ended without effect", left == 0, format!("{left} left"));
+        let woken = Instant::now();
+        let is_left = || frozen[1..].iter().any(|process| is_running(*process));
+        while is_left() && woken.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let took = s(woken.elapsed());
+        self.report.check("frozen: woken, its run ends without effect", !is_left(), format!("after {took}"));
         self.one_effect(job, &seen, "frozen").await
     }
 
