@@ -37,6 +37,8 @@ use crate::work::{self, Place};
 
 /// How long open requests may finish after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long connections to a store may take to end; one that never answers would keep them for ever.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How often the ledger is looked at in case an announcement was lost.
 const POLL: Duration = Duration::from_secs(30);
 /// Rest before an embedded store that does not start, as on a full disk, is started again.
@@ -104,7 +106,7 @@ pub async fn serve(options: StoreOptions, config: &ServeConfig, clock_file: Opti
     } else if tokio::time::timeout(DRAIN, http).await.is_err() {
         tracing::warn!("some requests were still open after {} s and were cut off", DRAIN.as_secs());
     }
-    if tokio::time::timeout(DRAIN, store.pool.close()).await.is_err() {
+    if tokio::time::timeout(FAREWELL, store.pool.close()).await.is_err() {
         tracing::warn!("the store does not answer, so its connections were cut off");
     }
     server.stop().await?;

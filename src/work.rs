@@ -19,7 +19,7 @@ use crate::store::signing::HeadSigner;
 const QUEUE_CONNECTIONS: u32 = 4;
 
 /// How long work under way, and the store, may take to end after a stop was asked for.
-const END: Duration = Duration::from_secs(12);
+const END: Duration = Duration::from_secs(8);
 
 /// Where a process keeps what is not in the store.
 #[derive(Debug, Clone)]

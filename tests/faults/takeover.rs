@@ -22,8 +22,6 @@ const LEASE: Duration = Duration::from_secs(4);
 const NOTICED: Duration = Duration::from_secs(8);
 /// What is waited for comes within this time.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A worker ends a run that lost its lease within this time.
-const LINGERING: Duration = Duration::from_secs(20);
 /// Advisory lock of the transaction that extends the ledger, as Postgres shows it: its upper and its lower half.
 const LEDGER_LOCK: (i64, i64) = (0x0066_6f72, 0x6563_6102);
 
@@ -96,15 +94,13 @@ impl Pair<'_> {
         self.taken_over(job, begun, "frozen").await?;
         jobs::wait_until(&self.truth.pool, job, PATIENCE, Job::is_over).await?;
         wake(&frozen);
-        // Time for the run that lost its lease to try to take effect.
-        sleep(Duration::from_secs(self.stage.pick(3, 15))).await;
-        // Its worker leaves it some seconds to end by itself.
-        let begun = Instant::now();
-        while frozen[1..].iter().any(|child| is_running(*child)) && begun.elapsed() < LINGERING {
-            sleep(Duration::from_millis(100)).await;
+        let woken = Instant::now();
+        let is_left = || frozen[1..].iter().any(|process| is_running(*process));
+        while is_left() && woken.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(50)).await;
         }
-        let left = frozen[1..].iter().filter(|child| is_running(**child)).count();
-        self.report.check("frozen: woken, its run ended without effect", left == 0, format!("{left} left"));
+        let took = s(woken.elapsed());
+        self.report.check("frozen: woken, its run ends without effect", !is_left(), format!("after {took}"));
         self.one_effect(job, &seen, "frozen").await
     }
 
