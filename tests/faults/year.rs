@@ -45,7 +45,8 @@ pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let address = free_address()?;
     let (listen, file) = (address.to_string(), clock.file());
     let schedule = schedule_options();
-    let words = ["serve", "--listen", &listen, "--clock-file", &file].into_iter().chain(recipe);
+    let words =
+        ["serve", "--listen", &listen, "--metrics-listen", "none", "--clock-file", &file].into_iter().chain(recipe);
     let command = home.command(words.chain(schedule.iter().map(String::as_str)));
     let mut service = Process::start("serve", command, &stage.folder)?;
     service.wait_for(address, "/signals").await?;
