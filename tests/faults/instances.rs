@@ -64,7 +64,7 @@ impl Instances {
         for (number, address) in self.addresses.iter().enumerate() {
             let listen = address.to_string();
             let no_work = (number + 1 == INSTANCES).then_some("--no-work");
-            let words = ["serve", "--listen", &listen].into_iter().chain(no_work);
+            let words = ["serve", "--listen", &listen, "--metrics-listen", "none"].into_iter().chain(no_work);
             let words = words.chain(self.options.iter().chain(&schedule).map(String::as_str));
             let name = format!("serve-{number}-{}", self.starts);
             self.running.push(Process::start(&name, self.home.command(words), &self.logs)?);

@@ -140,7 +140,7 @@ impl Quarter {
     }
 
     fn sessions_after(&self, begins: DateTime<Utc>, count: usize) -> Result<Vec<NaiveDate>> {
-        let later = self.rehearsal.sessions.iter().copied().filter(|day| *day > begins.date_naive());
+        let later = self.rehearsal.sessions.iter().copied().filter(|day| in_new_york(*day, (16, 45)) > begins);
         let sessions: Vec<NaiveDate> = later.take(count).collect();
         ensure!(sessions.len() == count, "the simulated market ends {} sessions too early", count - sessions.len());
         Ok(sessions)

@@ -11,7 +11,7 @@ use crate::instances::wait_for_greeting;
 use crate::postgres::{embedded_url, pool};
 use crate::process::{Home, Process, free_address};
 use crate::record::{check, head, jobs_by_state, median, promotions, table_sizes};
-use crate::rehearsal::{Clock, Ended, Rehearsal, in_new_york, schedule_options, slots};
+use crate::rehearsal::{Clock, Ended, Rehearsal, Slot, in_new_york, schedule_options, slots};
 use crate::report::Report;
 use crate::stage::Stage;
 
@@ -45,7 +45,8 @@ pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let address = free_address()?;
     let (listen, file) = (address.to_string(), clock.file());
     let schedule = schedule_options();
-    let words = ["serve", "--listen", &listen, "--clock-file", &file].into_iter().chain(recipe);
+    let words =
+        ["serve", "--listen", &listen, "--metrics-listen", "none", "--clock-file", &file].into_iter().chain(recipe);
     let command = home.command(words.chain(schedule.iter().map(String::as_str)));
     let mut service = Process::start("serve", command, &stage.folder)?;
     service.wait_for(address, "/signals").await?;
@@ -90,14 +91,9 @@ struct Memory {
 
 impl Year {
     /// Puts the clock from slot to slot; returns the slots.
-    async fn play(
-        &mut self,
-        begins: DateTime<Utc>,
-        count: usize,
-        report: &Report,
-    ) -> Result<Vec<crate::rehearsal::Slot>> {
+    async fn play(&mut self, begins: DateTime<Utc>, count: usize, report: &Report) -> Result<Vec<Slot>> {
         let all = &self.rehearsal.sessions;
-        let mut later = all.iter().copied().filter(|day| *day > begins.date_naive());
+        let mut later = all.iter().copied().filter(|day| in_new_york(*day, (16, 45)) > begins);
         let last = later.nth(count - 1).context("the simulated market ends too early")?;
         let slots = slots(all, begins, in_new_york(last, (23, 0)));
         self.memory.push(("start".into(), memory(self.service)?));
