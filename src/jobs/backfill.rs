@@ -53,7 +53,7 @@ pub async fn backfill(
     lease: Option<Lease>,
 ) -> anyhow::Result<Backfilled> {
     let plan = plan(store, &asked.range).await?;
-    let run = Run { store: store.on(Chain::Backfill), signer: signer.on(Chain::Backfill), asked, plan: &plan };
+    let run = Run { store: store.on(Chain::Backfill), signer: signer.on(Chain::Backfill), asked, plan: &plan, lease };
     let phase = Phase::start("backfill", "days", plan.days.len() as u64);
     phase.line(&plan.estimate(asked.recipe.members > 0));
     let mut done = Backfilled::default();
@@ -94,6 +94,8 @@ struct Run<'a> {
     signer: HeadSigner,
     asked: &'a BackfillArgs,
     plan: &'a Plan,
+    /// The job, if it is one: a run that lost it writes no further day.
+    lease: Option<Lease>,
 }
 
 impl Run<'_> {
@@ -194,6 +196,9 @@ impl Run<'_> {
             head: Some(head.sequence),
             ..done
         };
+        if let Some(lease) = self.lease {
+            jobs::hold(&mut transaction, lease).await?;
+        }
         if let Some(lease) = lease {
             jobs::succeed(&mut transaction, lease, &json!(done)).await?;
         }

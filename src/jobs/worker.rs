@@ -125,6 +125,7 @@ async fn run_to_end(shared: &Shared, job_id: Uuid, worker: &str) -> Result<(), S
     let job = match jobs::claim(&shared.pool, job_id, &worker).await.map_err(|error| error.to_string())? {
         Claim::Run(job) => job,
         Claim::Over => return Ok(()),
+        Claim::Busy => return Err("another run of it was heard of just now".into()),
         Claim::GivenUp => {
             tracing::error!("job {job_id} is given up: its workers died or were cut off every time");
             return Ok(());
@@ -140,7 +141,8 @@ async fn run_to_end(shared: &Shared, job_id: Uuid, worker: &str) -> Result<(), S
         }
         Outcome::Lost => {
             tracing::warn!("job {job_id}: {} was taken over by another worker; this run was ended", job.kind);
-            return Ok(());
+            // Not done for the queue: that would take the row of the run that took over along.
+            return Err("another run took over".into());
         }
         Outcome::Cancelled => Ending::Cancelled,
         Outcome::Stopped => Ending::Stopped,

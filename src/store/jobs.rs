@@ -31,6 +31,8 @@ pub enum Claim {
     Run(Box<JobRow>),
     /// It is done, cancelled or gone; nothing is left to do.
     Over,
+    /// Another worker was heard of a moment ago; it may be asked for again later.
+    Busy,
     /// Too many runs ended without a word; it is given up.
     GivenUp,
 }
@@ -113,6 +115,9 @@ pub async fn claim(pool: &PgPool, job_id: Uuid, worker: &str) -> Result<Claim, S
     if !matches!(job.state.as_str(), "queued" | "running") {
         return Ok(Claim::Over);
     }
+    if job.state == "running" && job.worker.as_deref() != Some(worker) && is_fresh(&mut transaction, job_id).await? {
+        return Ok(Claim::Busy);
+    }
     if job.state == "running" {
         keep_attempt(&mut transaction, &job, "lost", Some("its worker was not heard of any more")).await?;
     }
@@ -142,6 +147,33 @@ pub async fn claim(pool: &PgPool, job_id: Uuid, worker: &str) -> Result<Claim, S
     let claimed = locked(&mut transaction, job_id).await?;
     transaction.commit().await?;
     Ok(claimed.map_or(Claim::Over, |job| Claim::Run(Box::new(job))))
+}
+
+/// Whether a run was heard of within five seconds; one that lives says so each second.
+async fn is_fresh(connection: &mut PgConnection, job_id: Uuid) -> Result<bool, StoreError> {
+    let row = sqlx::query!(
+        r#"select renewed_at > clock_timestamp() - interval '5 seconds' as "is_fresh!" from jobs where job_id = $1"#,
+        job_id
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.is_fresh)
+}
+
+/// Refuses the caller's transaction when the lease was lost or the job is to be cancelled: for effects that do not end it.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`]: the transaction must not commit.
+pub async fn hold(connection: &mut PgConnection, lease: Lease) -> Result<(), StoreError> {
+    let held = sqlx::query!(
+        "select job_id from jobs
+         where job_id = $1 and attempts = $2 and state = 'running' and cancel_requested_at is null for update",
+        lease.job_id,
+        lease.attempt
+    )
+    .fetch_optional(connection)
+    .await?;
+    held.map(|_| ()).ok_or(StoreError::LeaseLost)
 }
 
 /// Says that a run is alive and how far it is.

@@ -108,24 +108,40 @@ pub async fn add(connection: &mut PgConnection, job_id: Uuid, job: &NewJob) -> R
 }
 
 /// Puts jobs that wait or run by their record, and are not in the queue, into it again: after a restore, or where a run
-/// that had lost its lease took the queue's row along. Returns how many.
+/// that had lost its lease took the queue's row along. Frees queues whose lock such a run left behind. Returns how many jobs.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be reached.
 pub async fn repair(pool: &PgPool) -> Result<u64, StoreError> {
     let mut transaction = pool.begin().await?;
     transaction.execute("select pg_advisory_xact_lock(29099034600989187)").await?;
+    // Materialized, because adding a job has effects and must only see those that are missing.
     let added = sqlx::query(
-        "select q.id
-         from jobs j
-         cross join lateral forecastd_queue.add_job($1, json_build_object('job_id', j.job_id), queue_name => j.kind,
-             max_attempts => 100, job_key => j.job_id::text, priority => j.priority::int) as q
-         where j.state in ('queued', 'running')
-             and not exists (select from forecastd_queue._private_jobs as p where p.key = j.job_id::text)",
+        "with missing as materialized (
+             select j.job_id, j.kind, j.priority from jobs j
+             where j.state in ('queued', 'running')
+                 and not exists (select from forecastd_queue._private_jobs as p where p.key = j.job_id::text)
+             for update skip locked
+         )
+         select q.id
+         from missing m
+         cross join lateral forecastd_queue.add_job($1, json_build_object('job_id', m.job_id), queue_name => m.kind,
+             max_attempts => 100, job_key => m.job_id::text, priority => m.priority::int) as q",
     )
     .bind(TASK)
     .execute(&mut *transaction)
     .await?;
+    // A queue whose lock belongs to no job would never be worked on again.
+    transaction
+        .execute(
+            "update forecastd_queue._private_job_queues as q set locked_by = null, locked_at = null
+             where q.locked_by is not null and q.locked_at < now() - interval '10 seconds'
+                 and not exists (
+                     select from forecastd_queue._private_jobs as p
+                     where p.job_queue_id = q.id and p.locked_by = q.locked_by
+                 )",
+        )
+        .await?;
     transaction.commit().await?;
     Ok(added.rows_affected())
 }

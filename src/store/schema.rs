@@ -41,7 +41,11 @@ pub enum Migrations {
 pub async fn migrate(url: &str) -> Result<(), StoreError> {
     let mut connection = pool::connect_as_owner(url).await?;
     MIGRATIONS.run(&mut connection).await?;
-    connection.execute(RIGHTS).await?;
+    let mut transaction = connection.begin().await?;
+    // Two programs that start at once would collide over the same catalogue rows.
+    transaction.execute("select pg_advisory_xact_lock(29099034600989187)").await?;
+    transaction.execute(RIGHTS).await?;
+    transaction.commit().await?;
     connection.close().await?;
     let owner = pool::pool_of_owner(url).await?;
     let queue = queue::migrate(&owner).await;
