@@ -39,6 +39,12 @@ async fn begun(pool: &PgPool, job_id: Uuid, worker: &str) -> Lease {
     }
 }
 
+/// Lets a minute pass in which nothing was heard of a job's worker.
+async fn silence(pool: &PgPool, job_id: Uuid) {
+    let aged = "update jobs set renewed_at = renewed_at - interval '1 minute' where job_id = $1";
+    sqlx::query(aged).bind(job_id).execute(pool).await.unwrap();
+}
+
 /// Ends a run well, as its transaction would.
 async fn succeeded(pool: &PgPool, lease: Lease) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await.unwrap();
@@ -91,7 +97,10 @@ async fn a_run_whose_job_was_taken_over_has_no_effect(options: PgPoolOptions, co
     let opened = real(options, connect).await;
     let pool = &opened.store.pool;
     let job_id = asked(pool, &training(None)).await.unwrap();
-    let (dead, alive) = (begun(pool, job_id, "dead").await, begun(pool, job_id, "alive").await);
+    let dead = begun(pool, job_id, "dead").await;
+    assert_eq!(jobs::claim(pool, job_id, "alive").await.unwrap(), Claim::Busy, "its worker was heard of just now");
+    silence(pool, job_id).await;
+    let alive = begun(pool, job_id, "alive").await;
     assert_eq!((dead.attempt, alive.attempt), (1, 2));
     assert_eq!(jobs::renew(pool, dead, Some(&json!({"phase": "x"}))).await.unwrap(), Renewal::Lost);
     assert!(matches!(succeeded(pool, dead).await, Err(StoreError::LeaseLost)));
@@ -166,6 +175,7 @@ async fn a_cancelled_job_has_no_effect_wherever_it_was(options: PgPoolOptions, c
     let dead = asked(pool, &training(None)).await.unwrap();
     begun(pool, dead, "a").await;
     jobs::cancel(pool, dead).await.unwrap();
+    silence(pool, dead).await;
     assert_eq!(jobs::claim(pool, dead, "b").await.unwrap(), Claim::Over);
     let failed = asked(pool, &training(None)).await.unwrap();
     let lease = begun(pool, failed, "a").await;

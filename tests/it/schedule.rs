@@ -81,6 +81,21 @@ async fn a_job_that_the_queue_lost_is_found_again(options: PgPoolOptions, connec
     sqlx::query("delete from forecastd_queue._private_jobs").execute(&opened.owner).await.unwrap();
     assert_eq!(queue::repair(pool).await.unwrap(), 1);
     assert_eq!(queue::repair(pool).await.unwrap(), 0);
+    // Of those that are there nothing changes: neither a retry's delay nor the lock of one that runs.
+    let retried = "update forecastd_queue._private_jobs
+        set attempts = 3, run_at = now() + interval '1 hour', locked_by = 'a', locked_at = now()";
+    sqlx::query(retried).execute(&opened.owner).await.unwrap();
+    let rows = "select coalesce(string_agg(j::text, '|' order by id), '') from forecastd_queue._private_jobs j";
+    let before: String = sqlx::query_scalar(rows).fetch_one(&opened.owner).await.unwrap();
+    assert_eq!(queue::repair(pool).await.unwrap(), 0);
+    assert_eq!(sqlx::query_scalar::<_, String>(rows).fetch_one(&opened.owner).await.unwrap(), before);
+    // A lock that belongs to none of them is freed.
+    let orphaned =
+        "update forecastd_queue._private_job_queues set locked_by = 'b', locked_at = now() - interval '1 minute'";
+    sqlx::query(orphaned).execute(&opened.owner).await.unwrap();
+    queue::repair(pool).await.unwrap();
+    let locked = "select count(*) from forecastd_queue._private_job_queues where locked_by is not null";
+    assert_eq!(sqlx::query_scalar::<_, i64>(locked).fetch_one(&opened.owner).await.unwrap(), 0);
     let payload: serde_json::Value = sqlx::query_scalar("select payload::jsonb from forecastd_queue._private_jobs")
         .fetch_one(&opened.owner)
         .await
