@@ -69,7 +69,7 @@ pub async fn health(address: SocketAddr) -> anyhow::Result<ExitCode> {
 
 /// Lets other processes have the processor first.
 pub fn lower_priority() {
-    if let Err(error) = rustix::process::nice(10) {
+    if let Err(error) = rustix::process::nice(19) {
         tracing::debug!("the priority stays as it is: {error}");
     }
 }

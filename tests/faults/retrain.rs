@@ -22,7 +22,7 @@ pub async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let (mut postgres, home) = stage.postgres().await?;
     let address = free_address()?;
     // Long enough to be read through; two networks at once on a machine of two processors leave none idle.
-    let epochs = stage.pick("200", "1000");
+    let epochs = stage.pick("200", "4000");
     let options: Vec<&str> =
         NO_SCHEDULE.into_iter().chain(["--members", "2", "--threads", "2", "--epochs", epochs]).collect();
     let mut server = serve(&home, address, &stage.folder, &options).await?;
